@@ -345,10 +345,11 @@ class Disposition(msgspec.Struct, gc=False):
         hold_target: the delay is the target's: take a slot in its schedule.
         pause_project: the project stops for `delay`.
         maybe_sent: the message may have been accepted although no answer says so.
+        duplicate_of: the job that has the deduplication key.
     """
 
     action: Action
-    code: ErrorCode
+    code: ErrorCode | Literal[""] = ""
     status: Status | None = None
     reason: str = ""
     delay: float = 0.0
@@ -356,6 +357,7 @@ class Disposition(msgspec.Struct, gc=False):
     hold_target: bool = False
     pause_project: bool = False
     maybe_sent: bool = False
+    duplicate_of: str = ""
 
 
 class Outcome(msgspec.Struct, omit_defaults=True, gc=False):
