@@ -178,6 +178,7 @@ class Job(msgspec.Struct, gc=False):
         ttl: the android ttl found in `message`, in seconds; -1: none. Tells whether it must be shortened.
         state: what earlier runs left; None at first sight.
         attributes: the producer's opaque JSON, as bytes; b"": none.
+        unknown_fields: entry fields this version does not know; passed over and counted.
         refusal: set if the job is malformed; then nothing else but identity is to be relied on.
     """
 
@@ -204,6 +205,7 @@ class Job(msgspec.Struct, gc=False):
     attributes: bytes = b""
     traceparent: str = ""
     operation: str = ""
+    unknown_fields: int = 0
     refusal: Refusal | None = None
 
     @property

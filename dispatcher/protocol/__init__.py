@@ -1,0 +1,13 @@
+"""The wires, as pure functions between bytes and values: no clock, no dice, no sockets.
+
+Every codec has both directions, what a client sends and reads and what a server reads and sends: the transports
+use one half, the emulator the other, and one test vector serves both.
+
+    job.py        one stream entry <-> Job
+    message.py    the v1 Message resource: checked once, then one request body per target
+    schema.py     its fields and types, and what is wrong with one that does not fit
+    multipart.py  multipart/mixed, reader and writer
+    batch.py      the `/batch` request and answer
+    answer.py     the v1 answer and error
+    outcome.py    the outcome entry and the history of a dead letter
+"""
