@@ -15,7 +15,7 @@ _RIGHTS = (
     redis_errors.NoPermissionError,
     redis_errors.AuthenticationWrongNumberOfArgsError,
 )
-_FULL = "OOM command not allowed"
+_FULL = "when used memory > 'maxmemory'"  # the client cuts off the name (OOM) where it stands in front
 # Error names as the server sends them; inside a script's error they stand in the middle of the text.
 _TRY_LATER = (
     "LOADING",
@@ -69,7 +69,7 @@ def mapped(error: Exception) -> QueueError:
 def is_missing_group(error: BaseException) -> bool:
     """Whether a read failed because a stream or its group is not there (any more)."""
     text = str(error)
-    return "NOGROUP" in text or text.startswith("UNBLOCKED")
+    return "NOGROUP" in text or "UNBLOCKED" in text
 
 
 def is_missing_script(error: BaseException) -> bool:

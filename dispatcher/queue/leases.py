@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 
+from dispatcher.errors import QueueError
+from dispatcher.model import STREAMS
 from dispatcher.queue.access import Access
+from dispatcher.queue.keys import GROUP
+from dispatcher.queue.script import Script
+
+_ACQUIRE = Script("acquire")
+_LEAVE = Script("leave")
 
 
 class Leases(Access):
@@ -16,7 +24,10 @@ class Leases(Access):
         Returns:
             Redis clock, seconds.
         """
-        raise NotImplementedError
+        sent = monotonic()
+        key = self.keys.lease(project, self.consumer)
+        time = await self.server.eval(_ACQUIRE, (key,), (epoch, round(lease_s * 1000)))
+        return self.server.clock.note(sent, int(time[0]) + int(time[1]) / 1e6)
 
     async def renew(self, projects: Sequence[str], lease_s: float) -> list[str]:
         """Prolong the leases of these projects, in one round trip.
@@ -24,7 +35,20 @@ class Leases(Access):
         Returns:
             The projects whose lease was gone: stop sending, acquire a new epoch, reconcile.
         """
-        raise NotImplementedError
+        ms = round(lease_s * 1000)
+        replies = await self.server.pipeline(
+            [("PEXPIRE", self.keys.lease(project, self.consumer), ms) for project in projects]
+        )
+        lost = []
+        failure: QueueError | None = None
+        for project, reply in zip(projects, replies, strict=True):
+            if isinstance(reply, QueueError):
+                failure = reply
+            elif not reply:
+                lost.append(project)
+        if failure is not None and not lost:
+            raise failure
+        return lost
 
     async def leave(self, project: str, epoch: int) -> bool:
         """Drop the lease, and each of this consumer's groups where it has nothing pending.
@@ -32,4 +56,6 @@ class Leases(Access):
         Returns:
             Whether nothing was left pending.
         """
-        raise NotImplementedError
+        keys = [self.keys.lease(project, self.consumer)]
+        keys += [self.keys.stream(project, stream) for stream in STREAMS]
+        return bool(await self.server.eval(_LEAVE, keys, (GROUP, self.consumer, epoch)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dispatcher.errors import QueueError
 from dispatcher.model import Lane
 from dispatcher.queue.access import Access
+from dispatcher.queue.connection import Arg, Command
 
 
 class Producing(Access):
@@ -21,4 +23,17 @@ class Producing(Access):
         Raises:
             QueueFull: Redis refuses; those before the refusal are in.
         """
-        raise NotImplementedError
+        key = self.keys.stream(project, lane)
+        ids: list[str] = []
+        for start in range(0, len(jobs), max_pipeline):
+            commands: list[Command] = []
+            for job in jobs[start : start + max_pipeline]:
+                flat: list[Arg] = ["XADD", key, "*"]
+                for pair in job.items():
+                    flat += pair
+                commands.append(tuple(flat))
+            for reply in await self.server.pipeline(commands):
+                if isinstance(reply, QueueError):
+                    raise reply
+                ids.append(reply.decode())
+        return ids

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import ceil
+from time import monotonic
+from typing import Any
 
 import msgspec
 
 from dispatcher.model import Stream
 from dispatcher.queue.access import Access
+from dispatcher.queue.connection import Arg
+from dispatcher.queue.keys import GROUP
+from dispatcher.queue.script import Script
+
+MAX_ENTRIES = 1000
+"""Entries a call: Lua's unpack ends at some 8,000 values, and Redis does nothing else meanwhile."""
+MAX_BYTES = 1_000_000
+"""Bytes of outcomes and fields a call, for the same reason; a single entry may be larger."""
+
+_SETTLE = Script("settle")
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class Hold(msgspec.Struct, gc=False):
@@ -98,4 +112,73 @@ class Settlement(Access):
         Raises:
             QueueUnavailable: some, all or none of it happened; repeat it.
         """
-        raise NotImplementedError
+        keys = self.keys
+        names = (
+            keys.stream(project, stream),
+            keys.lease(project, self.consumer),
+            keys.outcomes(project),
+            keys.delayed(project),
+            keys.delayed_jobs(project),
+            keys.dead(project),
+            keys.pauses(project),
+        )
+        whole = SettleReply(0, [], 0, 0.0)
+        for chunk in _chunks(items):
+            args: list[Arg] = [GROUP, self.consumer, epoch, len(chunk)]
+            args += [item.entry_id for item in chunk]
+            args += [item.outcomes for item in chunk]
+            effects: list[Any] = []
+            blobs: list[Arg] = []
+            for number, item in enumerate(chunk, 1):
+                if not item.accepted or item.delayed or item.dead or item.campaign or item.dedup:
+                    effects.append(self._effect(project, number, item, blobs))
+            if effects:
+                args.append(_pack(effects))
+                args += blobs
+            sent = monotonic()
+            live, late, seconds, micros, stale = await self.server.eval(_SETTLE, names, args)
+            whole.live += live
+            whole.late += late
+            whole.stale += [entry_id.decode() for entry_id in stale]
+            whole.now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
+        return whole
+
+    def _effect(self, project: str, number: int, item: Settled, blobs: list[Arg]) -> list[Any]:
+        delayed = [_delayed_row(job, blobs) for job in item.delayed]
+        dead = []
+        for letter in item.dead:
+            dead.append((len(blobs) + 1, len(blobs) + len(letter)))
+            blobs += letter
+        campaign, dedup = item.campaign, item.dedup
+        return [
+            number,
+            item.accepted,
+            delayed,
+            dead,
+            campaign and (self.keys.campaign(project, campaign[0]), campaign[1]),
+            dedup and (self.keys.dedup(project, dedup[0]), dedup[1]),
+        ]
+
+
+def _delayed_row(job: Delayed, blobs: list[Arg]) -> tuple[Any, ...]:
+    blobs.append(job.fields)
+    hold = job.hold
+    # Whole milliseconds, upwards: never before the time that was asked for.
+    if hold is None:
+        return job.member, ceil(job.due * 1000), len(blobs)
+    return job.member, 0, len(blobs), hold.target, ceil(hold.interval * 1000), ceil(hold.until * 1000)
+
+
+def _chunks(items: Sequence[Settled]) -> Iterator[Sequence[Settled]]:
+    start = weight = 0
+    for number, item in enumerate(items):
+        size = len(item.outcomes)
+        if item.delayed or item.dead:
+            size += sum(len(job.fields) for job in item.delayed)
+            size += sum(len(field) for letter in item.dead for field in letter)
+        if number - start == MAX_ENTRIES or (weight + size > MAX_BYTES and number > start):
+            yield items[start:number]
+            start, weight = number, 0
+        weight += size
+    if start < len(items):
+        yield items[start:]

@@ -47,7 +47,7 @@ class Queue(
     """
 
     @classmethod
-    async def connect(
+    def at(
         cls, url: str, *, consumer: str, namespace: str = "fcm", password_file: Path | None = None
     ) -> Queue:
         """Make a queue; no connection is made before the first command.

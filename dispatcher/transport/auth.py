@@ -51,6 +51,11 @@ class Credential(Protocol):
         ...
 
     @property
+    def current(self) -> str:
+        """The token there is, expired or not; "" before the first."""
+        ...
+
+    @property
     def expires_in_s(self) -> float:
         """Seconds until the token expires; infinite if it never does."""
         ...
@@ -87,15 +92,15 @@ class StaticToken:
     refresh_in_s = float("inf")
 
     def __init__(self, value: str = "") -> None:
-        self._value = value
+        self.current = value
 
     async def token(self) -> str:
         """The token."""
-        return self._value
+        return self.current
 
     async def renew(self, refused: str) -> str:  # noqa: ARG002 - there is no other
         """The same token: nothing else can be had."""
-        return self._value
+        return self.current
 
 
 class GoogleCredential:
@@ -115,6 +120,11 @@ class GoogleCredential:
         self._token = ""
         self._expires_at = 0.0
         self._refresh_at = 0.0
+
+    @property
+    def current(self) -> str:
+        """The token there is, expired or not; "" before the first."""
+        return self._token
 
     @property
     def ready(self) -> bool:

@@ -21,12 +21,14 @@ class AutoTransport:
 
     Attributes:
         batch_gone: this address is known to have no batch endpoint.
+        shared: the other replicas know that too (writer: the controller).
     """
 
     def __init__(self, batch: BatchTransport, v1: V1Transport) -> None:
         self._batch = batch
         self._v1 = v1
         self.batch_gone = False
+        self.shared = False
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ Google closed its own `/batch` in 2024 (it answers 404); compatible gateways and
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 
 from dispatcher.model import Batch, Fate, SendResponse
@@ -12,7 +13,7 @@ from dispatcher.protocol.answer import read_error
 from dispatcher.protocol.batch import decode_response, encode_request
 from dispatcher.protocol.message import bodies
 from dispatcher.transport.session import Answer, Session
-from dispatcher.transport.wire import Timeouts, alike, unknown_fate
+from dispatcher.transport.wire import Observe, Timeouts, alike, unknown_fate
 
 GONE = frozenset({404, 405, 410})
 """Outer statuses that speak of the endpoint, never of a token."""
@@ -42,11 +43,15 @@ class BatchTransport:
         boundary: a multipart boundary of this worker's own: 1 to 60 of `[0-9A-Za-z_-]`, random, so that no
             message can hold it by design.
         timeouts: how long an answer may take.
+        observe: told of each request.
     """
 
     name = "batch"
 
-    def __init__(self, session: Session, endpoint: str, boundary: str, timeouts: Timeouts) -> None:
+    def __init__(
+        self, session: Session, endpoint: str, boundary: str, timeouts: Timeouts, observe: Observe
+    ) -> None:
+        self._observe = observe
         self._session = session
         self._url = endpoint.rstrip("/") + "/batch"
         self._boundary = boundary
@@ -85,12 +90,15 @@ class BatchTransport:
         headers = {"Content-Type": f"multipart/mixed; boundary={boundary}"}
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         answer = await self._session.post(
             self._url,
             encode_request(batch.project, contents, boundary),
             headers,
             self._timeouts.of(batch),
         )
+        self._observe(self.name, answer.status if isinstance(answer, Answer) else 0, [loop.time() - started])
         if not isinstance(answer, Answer):
             return alike(len(contents), answer)
         if 200 <= answer.status < 300:

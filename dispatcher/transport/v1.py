@@ -9,7 +9,7 @@ from dispatcher.model import Batch, SendResponse
 from dispatcher.protocol.answer import read_answer
 from dispatcher.protocol.message import bodies
 from dispatcher.transport.session import Answer, Session
-from dispatcher.transport.wire import Timeouts
+from dispatcher.transport.wire import Observe, Timeouts
 
 
 class V1Transport:
@@ -19,11 +19,13 @@ class V1Transport:
         session: the worker's connections.
         endpoint: base URL, as `https://fcm.googleapis.com`.
         timeouts: how long an answer may take.
+        observe: told of the requests of each batch.
     """
 
     name = "v1"
 
-    def __init__(self, session: Session, endpoint: str, timeouts: Timeouts) -> None:
+    def __init__(self, session: Session, endpoint: str, timeouts: Timeouts, observe: Observe) -> None:
+        self._observe = observe
         self._session = session
         self._base = endpoint.rstrip("/")
         self._timeouts = timeouts
@@ -43,9 +45,15 @@ class V1Transport:
         timeout_s = self._timeouts.of(batch)
         queue: Iterator[tuple[int, bytes]] = iter(enumerate(contents))
 
+        loop = asyncio.get_running_loop()
+        took: dict[int, list[float]] = {}
+
         async def run() -> None:
             for number, body in queue:
+                started = loop.time()
                 answer = await self._session.post(url, body, headers, timeout_s)
+                status = answer.status if isinstance(answer, Answer) else 0
+                took.setdefault(status, []).append(loop.time() - started)
                 if isinstance(answer, Answer):
                     responses[number] = read_answer(
                         answer.status, answer.retry_after, answer.date, answer.body
@@ -58,6 +66,8 @@ class V1Transport:
         async with asyncio.TaskGroup() as runners:
             for _ in range(min(len(contents), max(1, at_once))):
                 runners.create_task(run())
+        for status, durations in took.items():
+            self._observe(self.name, status, durations)
         return responses
 
 

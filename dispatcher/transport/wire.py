@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from dispatcher.model import Batch, Fate, SendError, SendResponse
+
+
+Observe = Callable[[str, int, list[float]], None]
+"""Told of requests that have ended: wire, HTTP status (0: no answer), how long each took in seconds."""
 
 
 class Transport(Protocol):
