@@ -11,6 +11,7 @@ from dispatcher.protocol.answer import error_info, fcm_error
 
 Built = tuple[int, bytes]
 
+_GOOGLE = "googleapis.com"
 _SERVICE = {"service": "fcm.googleapis.com"}
 
 
@@ -19,12 +20,16 @@ def _missing_credentials(_: str) -> Built:
         "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or "
         "other valid authentication credential."
     )
-    return error_info(401, "UNAUTHENTICATED", text, "CREDENTIALS_MISSING", "googleapis.com", _SERVICE)
+    return error_info(
+        401, "UNAUTHENTICATED", text, reason="CREDENTIALS_MISSING", domain=_GOOGLE, metadata=_SERVICE
+    )
 
 
 def _expired_access(_: str) -> Built:
     text = "Request had invalid authentication credentials."
-    return error_info(401, "UNAUTHENTICATED", text, "ACCESS_TOKEN_EXPIRED", "googleapis.com", _SERVICE)
+    return error_info(
+        401, "UNAUTHENTICATED", text, reason="ACCESS_TOKEN_EXPIRED", domain=_GOOGLE, metadata=_SERVICE
+    )
 
 
 def _permission_denied(project: str) -> Built:
@@ -33,16 +38,22 @@ def _permission_denied(project: str) -> Built:
         f"Permission '{permission}' denied on resource "
         f"'//cloudresourcemanager.googleapis.com/projects/{project}' (or it may not exist)."
     )
-    domain = "cloudresourcemanager.googleapis.com"
     return error_info(
-        403, "PERMISSION_DENIED", text, "IAM_PERMISSION_DENIED", domain, {"permission": permission}
+        403,
+        "PERMISSION_DENIED",
+        text,
+        reason="IAM_PERMISSION_DENIED",
+        domain="cloudresourcemanager.googleapis.com",
+        metadata={"permission": permission},
     )
 
 
 def _service_disabled(project: str) -> Built:
     text = f"Firebase Cloud Messaging API has not been used in project {project} before or it is disabled."
     metadata = {**_SERVICE, "consumer": f"projects/{project}"}
-    return error_info(403, "PERMISSION_DENIED", text, "SERVICE_DISABLED", "googleapis.com", metadata)
+    return error_info(
+        403, "PERMISSION_DENIED", text, reason="SERVICE_DISABLED", domain=_GOOGLE, metadata=metadata
+    )
 
 
 def _rate_limit(project: str) -> Built:
@@ -57,7 +68,9 @@ def _rate_limit(project: str) -> Built:
         "quota_limit_value": "600000",
         "consumer": f"projects/{project}",
     }
-    return error_info(429, "RESOURCE_EXHAUSTED", text, "RATE_LIMIT_EXCEEDED", "googleapis.com", metadata)
+    return error_info(
+        429, "RESOURCE_EXHAUSTED", text, reason="RATE_LIMIT_EXCEEDED", domain=_GOOGLE, metadata=metadata
+    )
 
 
 _TOKEN_VIOLATION = [("message.token", "not a valid registration token")]
