@@ -20,7 +20,6 @@ _BARE_BOUNDARY = re.compile(r"[0-9A-Za-z_-]{1,70}")
 # RFC 2046, section 5.1.1: these and no others, at most 70, not ending in a space (we allow none at all).
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=?]{1,70}")
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
-_BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 
 
@@ -84,12 +83,16 @@ def read(body: bytes, boundary: str) -> Multipart:
     Raises:
         MultipartError: there is no delimiter line in it at all.
     """
-    delimiters = _delimiters(boundary)
     parts: list[Part] = []
     start = -1
-    for match in delimiters.finditer(body):
+    for match in _delimiters(boundary).finditer(body):
+        end = match.start()
+        if end:
+            if body[end - 1] != 10:  # no line end in front: text
+                continue
+            end -= 2 if body[end - 2 : end - 1] == b"\r" else 1
         if start >= 0:
-            parts.append(_part(body[start : match.start()], ended=True))
+            parts.append(_part(body[start : max(start, end)], ended=True))
         if match[1]:
             return Multipart(parts, closed=True)
         start = match.end()
@@ -114,10 +117,12 @@ def write(parts: Iterable[tuple[Mapping[str, str], bytes]], boundary: str) -> by
 
 def split_head(text: bytes) -> tuple[bytes, bytes] | None:
     """Splits at the first blank line into (header lines, body); None if there is none."""
-    match = _BLANK_LINE.search(text)
-    if match is None:
-        return None
-    return text[: match.start()], text[match.end() :]
+    crlf, lf = text.find(b"\n\r\n"), text.find(b"\n\n")
+    if text.startswith((b"\n", b"\r\n")):
+        return b"", text[2 if text.startswith(b"\r") else 1 :]
+    if crlf >= 0 and (lf < 0 or crlf < lf):
+        return text[:crlf], text[crlf + 3 :]
+    return (text[:lf], text[lf + 2 :]) if lf >= 0 else None
 
 
 def read_headers(lines: bytes) -> dict[str, str]:
@@ -138,10 +143,10 @@ def read_headers(lines: bytes) -> dict[str, str]:
 
 @lru_cache(maxsize=64)  # a server may choose a new boundary for every answer; keep what repeats
 def _delimiters(boundary: str) -> re.Pattern[bytes]:
-    """Matches a delimiter line with the line end before and after it; group 1 if it is the closing one."""
+    """Matches a delimiter line from its first hyphen (which must begin a line); group 1 if it is the closing one."""
     escaped = re.escape(boundary.encode("latin-1", "replace"))
     # The line end behind is only looked at: it may be the one before the next delimiter, as an empty part has it.
-    return re.compile(rb"(?:\A|\r?\n)--" + escaped + rb"(--)?[ \t]*(?=\r?\n|\r?\Z)")
+    return re.compile(rb"--" + escaped + rb"(--)?[ \t]*(?=\r?\n|\r?\Z)")
 
 
 def _without_torn_delimiter(text: bytes, boundary: str) -> bytes:
