@@ -43,7 +43,7 @@ class _Message(msgspec.Struct, gc=False):
     data: dict[str, str] = {}
 
 
-class _Envelope(msgspec.Struct, gc=False, rename={"validate_only": "validate_only"}):
+class _Envelope(msgspec.Struct, gc=False):
     message: _Message
     validate_only: bool = False
 
