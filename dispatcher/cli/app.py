@@ -72,7 +72,9 @@ def _show_wrong_use(error: _WrongUse) -> int:
         sys.stderr.write(f"{error.format_message()}\n")
         return error.exit_code
     command = getattr(getattr(error, "ctx", None), "command_path", "dispatcher")
-    return _fail(f"{error.format_message()} See {command} --help.", error.exit_code)
+    sentence = error.format_message().rstrip(".")
+    stop = "" if sentence.endswith("?") else "."
+    return _fail(f"{sentence}{stop} See {command} --help.", error.exit_code)
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -48,7 +48,7 @@ async def _look(settings: Settings) -> list[Finding]:
 
 
 async def _redis(settings: Settings) -> list[Finding]:
-    queue = await open_queue(settings)
+    queue = open_queue(settings)
     try:
         report = await queue.check_server()
     except QueueError as error:

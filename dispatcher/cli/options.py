@@ -39,13 +39,13 @@ def load(config: Path | None) -> Settings:
     return Settings.load(config, os.environ)
 
 
-async def open_queue(settings: Settings) -> Queue:
+def open_queue(settings: Settings) -> Queue:
     """A command's own view of Redis; close it with `aclose`.
 
     Raises:
         SettingsError: no Redis URL is set, or it cannot be read.
     """
-    return await Queue.connect(
+    return Queue.at(
         settings.require_redis_url(),
         consumer=f"cli-{uuid4().hex[:12]}",
         namespace=settings.namespace,

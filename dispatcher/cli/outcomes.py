@@ -30,7 +30,9 @@ def outcomes(
     after: Annotated[
         str, typer.Option(metavar="ENTRY", help="Begin after this entry of the stream.", show_default=False)
     ] = "0-0",
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many outcomes.", show_default=False)] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Show at most so many outcomes.", show_default=False)
+    ] = None,
     status: Annotated[
         str, typer.Option(help=f"Only this status: {', '.join(Status)}.", show_default=False)
     ] = "",
@@ -55,9 +57,16 @@ def outcomes(
 
 
 async def _list(
-    settings: Settings, project: str, after: str, *, limit: int, status: str, follow: bool, as_json: bool
+    settings: Settings,
+    project: str,
+    after: str,
+    *,
+    limit: int | None,
+    status: str,
+    follow: bool,
+    as_json: bool,
 ) -> None:
-    queue = await open_queue(settings)
+    queue = open_queue(settings)
     try:
         reader = OutcomeReader(queue, project, after)
         shown = 0

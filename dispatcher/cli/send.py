@@ -89,7 +89,7 @@ async def _send(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    queue = await open_queue(settings)
+    queue = open_queue(settings)
     try:
         reader = OutcomeReader(queue, project)
         if wait_s:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from dispatcher.cli.options import Config, load
 
 EXAMPLE = "Example: DISPATCHER_REDIS_URL=redis://localhost DISPATCHER_CREDENTIALS=key.json dispatcher worker"
@@ -16,4 +14,4 @@ def worker(*, config: Config = None) -> None:
     settings.require_credentials()
     from dispatcher.worker import run  # noqa: PLC0415 - brings everything; the other commands need none of it
 
-    raise typer.Exit(run(settings) or 0)
+    run(settings)

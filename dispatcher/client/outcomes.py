@@ -1,8 +1,18 @@
-"""Reading what became of messages, plainly: in order, from a place on, without a consumer group."""
+"""Reading what became of messages, plainly: in order, from a place on, without a consumer group.
+
+async with OutcomeReader.at("redis://localhost", "demo-orchard-41") as reader:
+    async for outcome in reader:
+        if outcome.status == "invalid_token":
+            await table.delete(outcome.target["token"])
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
 
 import msgspec
 
@@ -31,7 +41,7 @@ class OutcomeReader:
     """Reads the outcome stream of one project from a place on.
 
     Args:
-        queue: a view of Redis.
+        queue: a view of Redis; closed by `aclose`.
         project: Firebase project id.
         after: read entries after this id; `0-0`: all that are kept.
 
@@ -43,6 +53,33 @@ class OutcomeReader:
         self.position = after
         self._queue = queue
         self._project = project
+
+    @classmethod
+    def at(
+        cls,
+        redis_url: str,
+        project: str,
+        *,
+        after: str = "0-0",
+        namespace: str = "fcm",
+        password_file: Path | None = None,
+    ) -> Self:
+        """A reader with a connection of its own, which is made with the first read (see `Producer.at`)."""
+        consumer = f"reader-{uuid4().hex[:12]}"
+        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
+        return cls(queue, project, after)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._queue.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     async def skip_to_end(self) -> None:
         """Go on with what is written from now on."""

@@ -1,6 +1,6 @@
 """Enqueueing jobs from Python.
 
-    async with await Producer.connect("redis://localhost") as producer:
+    async with Producer.at("redis://localhost") as producer:
         entry_id = await producer.send("demo-orchard-41", {"token": token, "notification": {"title": "Hi"}})
 
 What is checked here is only what would make no job at all; whether FCM would take the message is checked by the
@@ -9,6 +9,7 @@ worker, and told in the outcome.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any, Self, TypedDict, Unpack
 from uuid import uuid4
 
 import msgspec
-import orjson
 
 from dispatcher.errors import QueueUnavailable
 from dispatcher.model import JobState, Lane, OnUnknown
@@ -70,20 +70,20 @@ class Producer:
         self._queue = queue
 
     @classmethod
-    async def connect(
-        cls, redis_url: str, *, namespace: str = "fcm", password_file: Path | None = None
-    ) -> Self:
-        """A producer with a connection of its own, made with the first job.
+    def at(cls, redis_url: str, *, namespace: str = "fcm", password_file: Path | None = None) -> Self:
+        """A producer with a connection of its own, which is made with the first job.
+
+        Args:
+            redis_url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/master/0`,
+                `redis+cluster://h1,h2`.
+            namespace: the workers' NAMESPACE.
+            password_file: file that holds the password, in place of one in the URL.
 
         Raises:
             SettingsError: the URL cannot be read.
         """
         consumer = f"producer-{uuid4().hex[:12]}"
-        return cls(
-            await Queue.connect(
-                redis_url, consumer=consumer, namespace=namespace, password_file=password_file
-            )
-        )
+        return cls(Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file))
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -127,7 +127,7 @@ class Producer:
             raise ValueError(
                 f"{len(tokens)} tokens are more than a job takes ({MAX_TOKENS}): use send_to_tokens"
             )
-        fields = encode_job(_json(message), tokens=tokens, **options)
+        fields = _encode(message, tokens, **options)
         return (await self._enqueue(project, lane, [fields], options.get("deliver_at", 0.0)))[0]
 
     async def send_to_tokens(
@@ -153,13 +153,12 @@ class Producer:
         """
         if not tokens:
             raise ValueError("tokens: empty; name at least one")
-        raw = _json(message)
         key = options.get("dedup_key", "")
         jobs = []
         for number, start in enumerate(range(0, len(tokens), MAX_TOKENS)):
             if key and number:
                 options["dedup_key"] = f"{key}#{number}"
-            jobs.append(encode_job(raw, tokens=tokens[start : start + MAX_TOKENS], **options))
+            jobs.append(_encode(message, tokens[start : start + MAX_TOKENS], **options))
         return await self._enqueue(project, lane, jobs, options.get("deliver_at", 0.0))
 
     async def send_many(
@@ -182,7 +181,7 @@ class Producer:
         """
         if options.get("dedup_key"):
             raise ValueError("dedup_key: all but the first message would be duplicates; use send for each")
-        jobs = [encode_job(_json(message), **options) for message in messages]
+        jobs = [_encode(message, **options) for message in messages]
         return await self._enqueue(project, lane, jobs, options.get("deliver_at", 0.0))
 
     async def _enqueue(
@@ -215,12 +214,11 @@ class Producer:
         return ids
 
 
-def _json(message: Message) -> str:
-    if isinstance(message, str):
-        return message
-    if isinstance(message, bytes):
-        return message.decode()
+def _encode(message: Message, tokens: Sequence[str] = (), **options: Unpack[JobOptions]) -> dict[str, str]:
+    deliver_at = options.get("deliver_at", 0.0)
+    if not math.isfinite(deliver_at):
+        raise ValueError(f"deliver_at: found {deliver_at}; give Unix seconds")
     try:
-        return orjson.dumps(message).decode()
+        return encode_job(message, tokens=tokens, **options)
     except TypeError as error:
-        raise ValueError(f"message: cannot be written as JSON ({error})") from None
+        raise ValueError(f"message and attributes must be writable as JSON: {error}") from None
