@@ -178,6 +178,7 @@ class Job(msgspec.Struct, gc=False):
         ttl: the android ttl found in `message`, in seconds; -1: none. Tells whether it must be shortened.
         state: what earlier runs left; None at first sight.
         attributes: the producer's opaque JSON, as bytes; b"": none.
+        unknown_fields: entry fields this version does not know; passed over and counted.
         refusal: set if the job is malformed; then nothing else but identity is to be relied on.
     """
 
@@ -204,6 +205,7 @@ class Job(msgspec.Struct, gc=False):
     attributes: bytes = b""
     traceparent: str = ""
     operation: str = ""
+    unknown_fields: int = 0
     refusal: Refusal | None = None
 
     @property
@@ -345,10 +347,11 @@ class Disposition(msgspec.Struct, gc=False):
         hold_target: the delay is the target's: take a slot in its schedule.
         pause_project: the project stops for `delay`.
         maybe_sent: the message may have been accepted although no answer says so.
+        duplicate_of: the job that has the deduplication key.
     """
 
     action: Action
-    code: ErrorCode
+    code: ErrorCode | Literal[""] = ""
     status: Status | None = None
     reason: str = ""
     delay: float = 0.0
@@ -356,6 +359,7 @@ class Disposition(msgspec.Struct, gc=False):
     hold_target: bool = False
     pause_project: bool = False
     maybe_sent: bool = False
+    duplicate_of: str = ""
 
 
 class Outcome(msgspec.Struct, omit_defaults=True, gc=False):

@@ -1,0 +1,342 @@
+"""From the answers of a batch to what is written to Redis: a plain function, no awaiting.
+
+Each message ends in one of three ways: a terminal outcome, a wait (retry, hold, pause), or, for a message of a
+multicast job, either, on its own. An entry is settled once, with the effects of all its messages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from dispatcher.model import (
+    DEAD_STATUSES,
+    Action,
+    Attempt,
+    Batch,
+    Disposition,
+    ErrorCode,
+    Fate,
+    Job,
+    JobState,
+    Outcome,
+    SendError,
+    SendResponse,
+    Status,
+)
+from dispatcher.policy.classify import classify
+from dispatcher.policy.health import Answers
+from dispatcher.policy.schedule import interval
+from dispatcher.policy.settle import Rules, decide, next_state, together
+from dispatcher.protocol.job import dead_fields, encode_retry_fields
+from dispatcher.protocol.outcome import encode_outcome
+from dispatcher.queue.settlement import Delayed, Hold, Settled
+
+
+class Context(msgspec.Struct):
+    """What the decisions of one batch depend on beside its answers.
+
+    Attributes:
+        now: Redis clock.
+        rules: of the project.
+        chance: uniform in [0, 1), new at each call.
+        failures_only: OUTCOMES=failures: no record of accepted messages.
+        pausing: codes that the project's health takes for the project's own fault.
+        extra_delay: seconds that the retry budget adds to each retry.
+    """
+
+    now: float
+    rules: Rules
+    chance: Callable[[], float]
+    failures_only: bool = False
+    pausing: Collection[ErrorCode] = ()
+    extra_delay: float = 0.0
+
+
+class Conclusion(msgspec.Struct):
+    """What follows from one batch.
+
+    Attributes:
+        items: one for each entry, in the order of the batch.
+        ended: terminal outcomes by (status, code).
+        waits: messages that wait, by (action, code).
+        pause: the longest project pause that an answer asked for.
+        possible_duplicates: accepted messages that may have been accepted before.
+    """
+
+    items: list[Settled]
+    ended: Counter[tuple[Status, str]]
+    waits: Counter[tuple[Action, str]]
+    pause: Disposition | None = None
+    possible_duplicates: int = 0
+
+
+def conclude(
+    batch: Batch, responses: list[SendResponse], presets: dict[int, Disposition], context: Context
+) -> Conclusion:
+    """Decide every message of `batch`.
+
+    Args:
+        batch: what was sent.
+        responses: one a message, in its order; for a message in `presets` it is not looked at.
+        presets: messages decided before the send (held, expired), by number.
+        context: see `Context`.
+    """
+    ended: Counter[tuple[Status, str]] = Counter()
+    waits: Counter[tuple[Action, str]] = Counter()
+    conclusion = Conclusion([], ended, waits)
+    items = conclusion.items
+    now = context.now
+    keep = not context.failures_only
+    first = 0
+    plain = 0
+    for job in batch.jobs:
+        if not job.multicast and first not in presets and (response := responses[first]).error is None:
+            # The good path of nearly every message; everything else may take its time.
+            first += 1
+            plain += 1
+            state = job.state
+            outcome = Outcome(
+                job.id,
+                job.place(0) if state is not None else 0,
+                Status.ACCEPTED,
+                1,
+                job.enqueued_at,
+                now,
+                {job.kind: job.values[0]},
+                message_id=response.message_id,
+                http_status=200,
+            )
+            if state is not None or job.campaign or job.attributes:
+                _carry(outcome, job, sent=True)
+                conclusion.possible_duplicates += outcome.possible_duplicate
+            items.append(
+                Settled(
+                    job.entry_id,
+                    encode_outcome(outcome) if keep else b"",
+                    campaign=(job.campaign, {"accepted": 1}) if job.campaign else None,
+                )
+            )
+            continue
+        last = first + len(job.values)
+        decided = [
+            presets.get(number) or _decide(job, responses[number].error, responses[first:last], context)
+            for number in range(first, last)
+        ]
+        items.append(_settle_job(job, responses[first:last], decided, context, conclusion))
+        first = last
+    if plain:
+        ended[Status.ACCEPTED, ""] += plain
+    return conclusion
+
+
+def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context) -> Conclusion:
+    """Settle whole jobs in one way without a send: refused, expired, duplicate, not yet due, put back."""
+    conclusion = Conclusion([], Counter(), Counter())
+    for job in jobs:
+        decision = disposition
+        if job.refusal is not None:
+            decision = Disposition(
+                Action.FIX_REQUEST, job.refusal.code, Status.REJECTED, job.refusal.reason, counted=False
+            )
+        responses = [SendResponse()] * max(1, len(job.values))
+        decided: list[Disposition | None] = [decision] * len(responses)
+        conclusion.items.append(_settle_job(job, responses, decided, context, conclusion))
+    return conclusion
+
+
+def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
+    """Count what the answers say of the project, before any of them is judged on its own.
+
+    Args:
+        batch: what was sent.
+        responses: one a message, in its order; those of messages that were not sent have no error and no name.
+    """
+    answers = Answers(0)
+    throttled: set[str] = set()
+    for (job, position), response in zip(batch.messages(), responses, strict=True):
+        error = response.error
+        if error is None:
+            answers.total += bool(response.message_id)
+        elif error.fate is Fate.ANSWERED:
+            answers.total += 1
+            code = classify(error, job.kind).code
+            if error.http_status == 429:
+                answers.throttled += 1
+                throttled.add(job.target(position).key)
+            elif code is ErrorCode.MISMATCHED_CREDENTIAL:
+                answers.mismatched += 1
+            elif code is ErrorCode.THIRD_PARTY_AUTH_ERROR:
+                answers.platform += 1
+    answers.throttled_targets = throttled
+    return answers
+
+
+def _decide(
+    job: Job, error: SendError | None, siblings: list[SendResponse], context: Context
+) -> Disposition | None:
+    """The disposition of one answer; None: accepted."""
+    if error is None:
+        return None
+    return decide(
+        job,
+        error,
+        now=context.now,
+        chance=context.chance(),
+        rules=context.rules,
+        twin_accepted=job.multicast and any(sibling.error is None for sibling in siblings),
+        # What the sender can do at once it has done before it handed the answers over.
+        refreshed=True,
+        last_route=True,
+        pausing=context.pausing,
+        extra_delay=context.extra_delay,
+    )
+
+
+def _settle_job(
+    job: Job,
+    responses: list[SendResponse],
+    decided: list[Disposition | None],
+    context: Context,
+    conclusion: Conclusion,
+) -> Settled:
+    """All effects of one entry."""
+    fragments: list[bytes] = []
+    counts: Counter[str] = Counter()
+    waiting: list[tuple[int, Disposition]] = []
+    dead: dict[tuple[Status, str, str], list[int]] = {}
+    for position, (response, disposition) in enumerate(zip(responses, decided, strict=True)):
+        if disposition is not None:
+            if disposition.pause_project and (
+                conclusion.pause is None or conclusion.pause.delay < disposition.delay
+            ):
+                conclusion.pause = disposition
+            if disposition.status is None:
+                waiting.append((position, disposition))
+                conclusion.waits[disposition.action, disposition.code] += 1
+                continue
+        outcome = _outcome(job, position, response, disposition, context)
+        status, code = outcome.status, outcome.code
+        conclusion.possible_duplicates += outcome.possible_duplicate and status is Status.ACCEPTED
+        conclusion.ended[status, code] += 1
+        counts[status] += 1
+        if status is not Status.ACCEPTED or not context.failures_only:
+            fragments.append(encode_outcome(outcome))
+        if status in DEAD_STATUSES:
+            dead.setdefault((status, code, outcome.reason), []).append(position)
+    accepted = counts[Status.ACCEPTED]
+    return Settled(
+        job.entry_id,
+        b",".join(fragments),
+        accepted=not waiting and accepted == len(decided),
+        delayed=[
+            _delayed(job, positions, disposition, responses[positions[0]].error, context)
+            for positions, disposition in together(waiting)
+        ],
+        dead=[
+            _dead_letter(job, positions, responses[positions[0]].error, *key, context)
+            for key, positions in dead.items()
+        ],
+        campaign=(job.campaign, dict(counts)) if job.campaign else None,
+        # A job that ends other than accepted frees its key, if it is its own; one that waits keeps it.
+        dedup=(job.dedup_key, dedup_origin(job)) if job.dedup_key and not waiting and not accepted else None,
+    )
+
+
+def dedup_origin(job: Job) -> str:
+    """What a deduplication key remembers of the job that holds it; ids are unique within a lane only."""
+    return f"{job.lane}:{job.origin_id}"
+
+
+def _outcome(
+    job: Job,
+    position: int,
+    response: SendResponse,
+    disposition: Disposition | None,
+    context: Context,
+) -> Outcome:
+    sent = disposition is None or response.error is not None
+    outcome = Outcome(
+        job.id,
+        job.place(position) if job.values else 0,
+        Status.ACCEPTED,
+        job.sends + sent,
+        job.enqueued_at,
+        context.now,
+        {job.kind: job.values[position]} if job.values else {},
+    )
+    if disposition is None:
+        outcome.message_id = response.message_id
+        outcome.http_status = 200
+    else:
+        assert disposition.status is not None  # noqa: S101 - the caller keeps the others waiting
+        outcome.status = disposition.status
+        outcome.code = disposition.code or ""
+        outcome.reason = disposition.reason
+        outcome.duplicate_of = disposition.duplicate_of
+        if response.error is not None:
+            outcome.http_status = response.error.http_status
+    _carry(outcome, job, sent=sent, maybe_sent=disposition is not None and disposition.maybe_sent)
+    return outcome
+
+
+def _carry(outcome: Outcome, job: Job, *, sent: bool, maybe_sent: bool = False) -> None:
+    """What an outcome takes over from the job and its earlier sends."""
+    outcome.campaign = job.campaign
+    if job.attributes:
+        outcome.attributes = msgspec.Raw(job.attributes)
+    outcome.possible_duplicate = maybe_sent
+    if job.state is not None:
+        outcome.attempts = job.state.sends + sent
+        outcome.replay = job.state.replay
+        outcome.possible_duplicate = maybe_sent or job.state.duplicate
+
+
+def _delayed(
+    job: Job, positions: list[int], disposition: Disposition, error: SendError | None, context: Context
+) -> Delayed:
+    """The messages at `positions`, waiting."""
+    cut = job.cut(positions)
+    if error is not None:
+        state = next_state(cut, disposition, error, round(context.now, 3))
+    else:
+        # Not sent: nothing has happened to it but time.
+        state = cut.state or JobState(job.entry_id, job.lane, job.enqueued_at)
+    due = context.now + disposition.delay
+    target = job.target(positions[0])
+    return Delayed(
+        # Unique and the same in each repetition: a message waits in one place at a time.
+        member=f"{state.lane}:{state.id}:{state.replay}:{job.place(positions[0])}",
+        due=due,
+        fields=encode_retry_fields(cut, state),
+        # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
+        hold=Hold(target.key, interval(target.kind), due if error is not None else 0.0)
+        if disposition.hold_target
+        else None,
+    )
+
+
+def _dead_letter(
+    job: Job,
+    positions: list[int],
+    error: SendError | None,
+    status: Status,
+    code: str,
+    reason: str,
+    context: Context,
+) -> list[bytes]:
+    """The original fields and what became of them, flat."""
+    history = list(job.state.history) if job.state is not None else []
+    if error is not None:
+        history.append(Attempt(round(context.now, 3), error.http_status, code))
+    return [
+        *dead_fields(job, positions),
+        *(b"status", status.encode()),
+        *(b"code", code.encode()),
+        *(b"reason", reason.encode()),
+        *(b"history", msgspec.json.encode([[a.at, a.http_status, a.code] for a in history])),
+        *(b"lane", job.lane.encode()),
+        *(b"died_at", f"{context.now:.3f}".encode()),
+    ]

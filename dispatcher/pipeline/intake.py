@@ -1,0 +1,342 @@
+"""Intake: entries out of Redis, decoded, sorted into what is packed and what ends here.
+
+Two readers share the streams. The *reader* takes turns over the busy ones, without blocking, by fairness between
+projects and by weight between lanes. The *listener* waits on all the quiet ones in one blocking read, so that an
+idle worker costs Redis four commands a second and a new job wakes it at once. A stream goes from the reader to
+the listener when a read finds it empty, and back when the listener hears something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from structlog.stdlib import BoundLogger
+
+from dispatcher.errors import QueueError
+from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, Status, Stream
+from dispatcher.pipeline.concluding import dedup_origin
+from dispatcher.pipeline.packing import Packing
+from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.policy.lanes import FairShare
+from dispatcher.policy.packer import Packer
+from dispatcher.policy.room import FIRST_READ, ReadSize, Room
+from dispatcher.protocol.job import decode_entry
+from dispatcher.queue.reading import Entry
+from dispatcher.queue.store import Queue
+from dispatcher.telemetry.metrics import Metrics
+
+MOST_READ = 1000
+"""Entries a read: past some 500 a larger one is no cheaper for each."""
+
+PROBE_READ = 5
+"""Entries with which a half-open project is tried."""
+
+BLOCK_MS = 250
+"""How long the listener waits at a time: it learns of newly quiet streams, of pauses and of a drain after that."""
+
+POLL_S = 0.01
+"""How long the reader lets a stream rest that it has just emptied, so that a trickle comes in handfuls."""
+
+ERROR_REST_S = 0.5
+"""After a failed read, before the next."""
+
+Key = tuple[str, Stream]
+
+
+class Intake:
+    """The two readers of one worker.
+
+    Args:
+        queue: this worker's view of Redis.
+        projects: all projects served, by id; the same dict for all stages.
+        room: what the worker may hold.
+        room_changed: set when room was given back.
+        share: fairness between projects.
+        packing: where sendable jobs go.
+        settling: where jobs go that end or wait without being sent.
+        metrics: the worker's.
+        log: the worker's.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        projects: dict[str, Project],
+        room: Room,
+        room_changed: asyncio.Event,
+        share: FairShare,
+        packing: Packing,
+        settling: Settling,
+        metrics: Metrics,
+        log: BoundLogger,
+    ) -> None:
+        self._queue = queue
+        self._projects = projects
+        self._room = room
+        self._room_changed = room_changed
+        self._share = share
+        self._packing = packing
+        self._settling = settling
+        self._metrics = metrics
+        self._log = log
+        self._sizes: dict[Key, ReadSize] = {}
+        self._quiet: set[Key] = set()
+        self._listened: set[Key] = set()
+        self._rest_until: dict[Key, float] = {}
+        self._open_reads: set[asyncio.Event] = set()
+        self._failing = False
+        self._stopping = False
+        # A poisonous suspect is processed alone: nothing else is read meanwhile.
+        self.suspended = False
+
+    def stop(self) -> None:
+        """Read no more; `run` returns when the reads under way are done."""
+        self._stopping = True
+        self._room_changed.set()
+
+    async def run(self) -> None:
+        """Read until `stop`."""
+        async with asyncio.TaskGroup() as readers:
+            readers.create_task(self._read())
+            readers.create_task(self._listen())
+
+    async def reads_done(self) -> None:
+        """Wait until every read that is under way now has put what it got into `Project.held`."""
+        for read in list(self._open_reads):
+            await read.wait()
+
+    async def accept(
+        self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
+    ) -> None:
+        """Decode entries that are this worker's now and hand each on.
+
+        Args:
+            project: whose they are.
+            stream: where they stand.
+            entries: as read or reclaimed.
+            epoch: the lease epoch under which they became this worker's.
+            alone: they share no batch with others (suspects).
+        """
+        limits = project.limits
+        project_id = project.id
+        jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
+        messages = nbytes = most = largest = unknown = 0
+        for job in jobs:
+            count = len(job.values) or 1
+            messages += count
+            nbytes += job.nbytes
+            unknown += job.unknown_fields
+            most = max(most, count)
+            largest = max(largest, job.nbytes)
+        self._room.take(project_id, messages, nbytes)
+        project.held[stream].update([entry_id for entry_id, _ in entries])
+        self._size(project_id, stream).saw(most, largest)
+        project.reading_turns.charge(stream, messages)
+        self._share.charge(project_id, messages)
+        if unknown:
+            self._metrics.unknown_fields.of(project_id).inc(unknown)
+        now = self._queue.now()
+        ready = [
+            job
+            for job in jobs
+            if job.refusal is None and job.deliver_at <= now < job.expires_at and not job.dedup_key
+        ]
+        if len(ready) != len(jobs):
+            ready = await self._sort(project, stream, jobs, epoch, now)
+        if alone:
+            packer = Packer(project.packer.batch_size, 0.0)
+            loop_now = asyncio.get_running_loop().time()
+            project.enqueue([*packer.add(ready, loop_now, epoch), *packer.flush()])
+        else:
+            self._packing.add(project, ready, epoch)
+
+    async def _sort(
+        self, project: Project, stream: Stream, jobs: list[Job], epoch: int, now: float
+    ) -> list[Job]:
+        """Settle what is not to be sent now; returns the rest, in order."""
+        refused = [job for job in jobs if job.refusal is not None]
+        fit = [job for job in jobs if job.refusal is None]
+        expired = [job for job in fit if job.expires_at <= now]
+        early = [job for job in fit if now < job.expires_at and job.deliver_at > now]
+        ready = [job for job in fit if job.deliver_at <= now < job.expires_at]
+        await self._end(
+            project, stream, refused, epoch, Disposition(Action.FIX_REQUEST, status=Status.REJECTED)
+        )
+        await self._end(project, stream, expired, epoch, EXPIRED)
+        for job in early:
+            wait = Disposition(Action.RETRY, delay=job.deliver_at - now, counted=False)
+            await self._end(project, stream, [job], epoch, wait)
+        keyed = [job for job in ready if job.dedup_key]
+        if not keyed:
+            return ready
+        earlier = await self._first_sight(project, [(job.dedup_key, dedup_origin(job)) for job in keyed])
+        duplicates: set[str] = set()
+        for job, other in zip(keyed, earlier, strict=True):
+            if other is not None:
+                duplicates.add(job.entry_id)
+                verdict = Disposition(
+                    Action.OK,
+                    status=Status.DUPLICATE,
+                    reason="a job with the same dedup_key came first",
+                    duplicate_of=other.partition(":")[2],
+                )
+                await self._end(project, stream, [job], epoch, verdict)
+        return [job for job in ready if job.entry_id not in duplicates]
+
+    async def _first_sight(self, project: Project, keys: list[tuple[str, str]]) -> list[str | None]:
+        """Claim deduplication keys, for as long as it takes: unchecked they must not be sent."""
+        while True:
+            try:
+                return await self._queue.first_sight(project.id, keys, project.settings.dedup_window_s)
+            except QueueError as error:
+                self._failed(error)
+                await asyncio.sleep(ERROR_REST_S)
+
+    async def _end(
+        self, project: Project, stream: Stream, jobs: list[Job], epoch: int, verdict: Disposition
+    ) -> None:
+        if jobs:
+            await self._settling.put(
+                Finished(project, unsent_batch(project, stream, jobs, epoch), verdict=verdict)
+            )
+
+    async def _read(self) -> None:
+        """The reader: busy streams, in turns."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            self._room_changed.clear()
+            choice = self._choose(loop.time())
+            if choice is None:
+                try:
+                    async with asyncio.timeout(POLL_S):
+                        await self._room_changed.wait()
+                except TimeoutError:
+                    pass
+                continue
+            project, stream, count = choice
+            key = (project.id, stream)
+            epoch = project.lease.epoch
+            done = asyncio.Event()
+            self._open_reads.add(done)
+            try:
+                entries = await self._queue.read(project.id, stream, count)
+                self._succeeded()
+                if len(entries) < count:
+                    self._rest_until[key] = loop.time() + POLL_S
+                    if not entries:
+                        self._quiet.add(key)
+                if entries:
+                    await self.accept(project, stream, entries, epoch)
+            except QueueError as error:
+                project.reconcile = True
+                self._failed(error)
+                await asyncio.sleep(ERROR_REST_S)
+            finally:
+                self._open_reads.discard(done)
+                done.set()
+
+    def _choose(self, loop_now: float) -> tuple[Project, Stream, int] | None:
+        """The next read: (project, stream, entries to ask for); None: nothing to read or no room."""
+        if self.suspended:
+            return None
+        open_streams: dict[str, dict[Stream, int]] = {}
+        share = self._share.share(len(self._room.holders()) or 1)
+        for project in self._projects.values():
+            if not self._may_read(project, loop_now):
+                continue
+            counts: dict[Stream, int] = {}
+            for stream in STREAMS:
+                key = (project.id, stream)
+                if key in self._listened or self._rest_until.get(key, 0.0) > loop_now:
+                    continue
+                if count := self._count(project, stream, share):
+                    counts[stream] = count
+            if counts:
+                open_streams[project.id] = counts
+        chosen = self._share.pick(open_streams)
+        if chosen is None:
+            return None
+        project, counts = self._projects[chosen], open_streams[chosen]
+        turn = project.reading_turns.pick(counts)
+        return None if turn is None else (project, turn, counts[turn])
+
+    def _may_read(self, project: Project, loop_now: float) -> bool:
+        return project.lease.holds(loop_now) and not project.paused(self._queue.now())
+
+    def _count(self, project: Project, stream: Stream, share: int) -> int:
+        held = self._room.held(project.id)
+        if project.probing:
+            return 0 if held else PROBE_READ
+        free = self._room.free(project.id, stream, share)
+        return self._size(project.id, stream).count(free, idle=held == 0, most=MOST_READ)
+
+    def _size(self, project_id: str, stream: Stream) -> ReadSize:
+        key = (project_id, stream)
+        size = self._sizes.get(key)
+        if size is None:
+            size = self._sizes[key] = ReadSize()
+        return size
+
+    async def _listen(self) -> None:
+        """The listener: all quiet streams at once."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            share = self._share.share(len(self._room.holders()) or 1)
+            keys = [
+                (project_id, stream)
+                for project_id, stream in sorted(self._quiet)
+                if (project := self._projects.get(project_id)) is not None
+                and not self.suspended
+                and not project.probing
+                and self._may_read(project, loop.time())
+                and self._count(project, stream, share)
+            ]
+            if not keys:
+                await asyncio.sleep(POLL_S)
+                continue
+            epochs = {project_id: self._projects[project_id].lease.epoch for project_id, _ in keys}
+            self._listened = set(keys)
+            done = asyncio.Event()
+            self._open_reads.add(done)
+            try:
+                found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
+                for project_id, stream, entries in found:
+                    self._quiet.discard((project_id, stream))
+                    await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
+            except QueueError as error:
+                for project_id in epochs:
+                    self._projects[project_id].reconcile = True
+                self._failed(error)
+                await asyncio.sleep(ERROR_REST_S)
+            finally:
+                self._listened = set()
+                self._open_reads.discard(done)
+                done.set()
+                self._room_changed.set()
+
+    def _failed(self, error: QueueError) -> None:
+        if not self._failing:
+            self._failing = True
+            self._log.error("queue_unavailable", error=str(error))
+
+    def _succeeded(self) -> None:
+        if self._failing:
+            self._failing = False
+            self._log.info("queue_back")
+
+
+EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
+
+
+def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:
+    """Jobs that go to settling without a send, as a batch."""
+    return Batch(
+        project.id,
+        stream,
+        jobs,
+        size=sum(len(job.values) or 1 for job in jobs),
+        nbytes=sum(job.nbytes for job in jobs),
+        epoch=epoch,
+    )

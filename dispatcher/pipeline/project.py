@@ -1,0 +1,152 @@
+"""What one worker knows of one project: its way to FCM, its waiting batches, its limits, its lease.
+
+Every stage holds the same `Project` objects; each field has one writer, named beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from dispatcher.model import STREAMS, Batch, Stream
+from dispatcher.policy.concurrency import Concurrency
+from dispatcher.policy.health import Health
+from dispatcher.policy.lanes import LaneTurns
+from dispatcher.policy.packer import Packer
+from dispatcher.policy.retries import RetryBudget
+from dispatcher.policy.settle import Rules
+from dispatcher.protocol.job import DecodeLimits
+from dispatcher.settings import ProjectSettings
+from dispatcher.transport.auth import Credential
+from dispatcher.transport.wire import Transport
+
+BURST_S = 0.5
+"""Depth of a project's quota bucket, in seconds of its rate."""
+
+
+class Lease:
+    """This worker's claim on what it has read of a project (writer: the lease keeper).
+
+    Attributes:
+        epoch: raised at each re-acquisition; a batch read under an older one must be checked before it is sent.
+        valid_until: loop clock; past it nothing is sent. Counted from before the renewal was asked for.
+        held_since: loop clock; the start of the time held without a gap.
+    """
+
+    __slots__ = ("epoch", "held_since", "valid_until")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.valid_until = float("-inf")
+        self.held_since = float("inf")
+
+    def holds(self, loop_now: float) -> bool:
+        """Whether sending is allowed."""
+        return loop_now < self.valid_until
+
+
+class Watcher:
+    """Waits until certain entries have left this worker (settled, or taken over by others).
+
+    Args:
+        ids: entry ids.
+    """
+
+    __slots__ = ("_ids", "done")
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._ids = set(ids)
+        self.done = asyncio.Event()
+
+    def settled(self, ids: Iterable[str]) -> None:
+        """These entries have left."""
+        self._ids.difference_update(ids)
+        if not self._ids:
+            self.done.set()
+
+
+class Project:
+    """One project in one worker.
+
+    Args:
+        settings: what holds for this project.
+        transport: the wire it is sent over.
+        credential: what signs its requests.
+    """
+
+    def __init__(self, settings: ProjectSettings, transport: Transport, credential: Credential) -> None:
+        self.id = settings.id
+        self.settings = settings
+        self.transport = transport
+        self.credential = credential
+        self.limits = DecodeLimits(
+            max_job_bytes=settings.max_job_bytes,
+            default_expiry_s=settings.default_expiry_s,
+            strict=settings.validation == "strict",
+        )
+        self.rules = Rules(max_attempts=settings.max_attempts)
+        # Gathers jobs into batches (writer: packing).
+        self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000)
+        # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
+        self._concurrency = {wire: Concurrency(settings.concurrency(wire)) for wire in ("batch", "v1")}
+        self.reading_turns = LaneTurns()
+        self.sending_turns = LaneTurns()
+        self.budget = RetryBudget()
+        self.health = Health()
+        self.lease = Lease()
+        # Batches packed and not yet sent (writers: packing puts, sending takes).
+        self.waiting: dict[Stream, deque[Batch]] = {stream: deque() for stream in STREAMS}
+        # Batches of topics and conditions on the wire (writer: sending).
+        self.broadcasts = 0
+        # Entries in this process, from read to settled: what reconciliation compares with Redis
+        # (writers: intake adds, settling removes).
+        self.held: dict[Stream, set[str]] = {stream: set() for stream in STREAMS}
+        # Who waits for entries to leave (writer: the recoverer).
+        self.watchers: list[Watcher] = []
+        # Redis clock; not read and not sent before (writers: settling on a project-wide answer, the controller).
+        self.paused_until = 0.0
+        # This worker holds the one probe of a half-open project (writer: the controller).
+        self.probing = False
+        # A read failed: Redis may have handed over what never arrived (writers: intake sets, the reconciler clears).
+        self.reconcile = False
+        # Something to send, a slot to send it in, or a change of state.
+        self.wake = asyncio.Event()
+        # A `high` batch has come: whoever waits for quota on behalf of another lane looks again.
+        self.urgent = asyncio.Event()
+
+    @property
+    def concurrency(self) -> Concurrency:
+        """The limit of requests in flight over the wire in use."""
+        return self._concurrency[self.transport.name]
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any batch waits to be sent."""
+        return any(self.waiting.values())
+
+    def enqueue(self, batches: Iterable[Batch]) -> None:
+        """Put packed batches where sending finds them."""
+        for batch in batches:
+            self.waiting[batch.stream].append(batch)
+            if batch.stream == "high":
+                self.urgent.set()
+        self.wake.set()
+
+    def take_back(self) -> list[Batch]:
+        """Everything that is packed or being packed, out of the way of sending: for a pause or a drain."""
+        batches = self.packer.flush()
+        for queue in self.waiting.values():
+            batches.extend(queue)
+            queue.clear()
+        return batches
+
+    def paused(self, redis_now: float) -> bool:
+        """Whether the project stands still, by what this worker knows."""
+        return redis_now < self.paused_until and not self.probing
+
+
+def batch_limit(settings: ProjectSettings) -> int:
+    """Messages in a batch: no more than the burst that the quota allows, or it would wait for it in vain."""
+    burst = settings.quota_per_minute * settings.quota_use / 60 * BURST_S
+    return max(1, min(settings.batch_size, int(burst)))

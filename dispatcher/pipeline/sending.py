@@ -1,0 +1,263 @@
+"""Sending: one loop a project that admits batches to the wire, and one task for each batch on it.
+
+A batch is admitted when a request slot is free, the lease holds, and the project's quota grants it; then messages
+that must not go now (expired, their target paused) are set aside, and the rest goes out in one call. The answers
+go to settling as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from structlog.stdlib import BoundLogger
+
+from dispatcher.errors import CredentialsError, QueueError
+from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
+from dispatcher.pipeline.project import BURST_S, Project
+from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.policy.classify import classify
+from dispatcher.queue.quota import Grant
+from dispatcher.queue.store import Queue
+from dispatcher.telemetry.metrics import Metrics
+
+LEASE_MARGIN_S = 0.5
+"""Nothing is sent this close to the end of the lease: the clock of the check and the bytes on the wire differ."""
+
+REDIS_REST_S = 0.25
+"""Before asking again for quota that a missing Redis could not grant."""
+
+HELD = Disposition(Action.PAUSE_TARGET, counted=False, hold_target=True)
+"""A message whose target is paused: it takes the target's next slot, unsent."""
+
+LATE = Disposition(
+    Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent", counted=False
+)
+
+
+class Sending:
+    """The sending stage of one worker.
+
+    Args:
+        queue: this worker's view of Redis.
+        settling: where answers go.
+        metrics: the worker's.
+        log: the worker's.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        settling: Settling,
+        *,
+        metrics: Metrics,
+        log: BoundLogger,
+    ) -> None:
+        self._queue = queue
+        self._settling = settling
+        self._metrics = metrics
+        self._log = log
+        self._stopping = False
+        self._wire_timeouts: set[asyncio.Timeout] = set()
+        # Batches between admission and settling's queue, over all projects.
+        self.on_the_wire = 0
+
+    def stop(self, project: Project) -> None:
+        """Admit nothing more; `run` returns when what is on the wire has been answered."""
+        self._stopping = True
+        project.wake.set()
+        project.urgent.set()
+
+    def cut_off(self) -> None:
+        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
+        now = asyncio.get_running_loop().time()
+        for timeout in self._wire_timeouts:
+            timeout.reschedule(now)
+
+    async def run(self, project: Project) -> None:
+        """Send what waits in `project.waiting` until `stop`."""
+        async with asyncio.TaskGroup() as sends:
+            while not self._stopping:
+                project.wake.clear()
+                stream = self._choose(project)
+                if stream is None:
+                    await project.wake.wait()
+                    continue
+                grant = await self._admit(project, stream)
+                if grant is None or not project.waiting[stream]:
+                    continue
+                batch = project.waiting[stream].popleft()
+                project.sending_turns.charge(stream, batch.size)
+                need = self._slots(project, batch)
+                project.concurrency.start(need)
+                project.broadcasts += batch.broadcast
+                self.on_the_wire += 1
+                sends.create_task(self._send(project, batch, need, grant))
+
+    def _choose(self, project: Project) -> Stream | None:
+        """The stream whose first batch goes next; None: nothing waits, or no slot is free for it."""
+        if not project.has_waiting or not project.lease.holds(self._loop_now() + LEASE_MARGIN_S):
+            return None
+        if project.paused(self._queue.now()):
+            return None
+        ready = [
+            stream for stream, queue in project.waiting.items() if queue and self._fits(project, queue[0])
+        ]
+        return project.sending_turns.pick(ready)
+
+    def _slots(self, project: Project, batch: Batch) -> int:
+        """Request slots that `batch` takes: as many as it has requests, and no more than there are."""
+        return min(project.transport.requests(batch), project.concurrency.limit)
+
+    def _fits(self, project: Project, batch: Batch) -> bool:
+        if batch.broadcast and project.broadcasts >= project.settings.topic_concurrency:
+            return False
+        concurrency = project.concurrency
+        return concurrency.running == 0 or self._slots(project, batch) <= concurrency.free(
+            high=batch.stream == "high"
+        )
+
+    async def _admit(self, project: Project, stream: Stream) -> Grant | None:
+        """Ask the project's quota for the first batch of `stream`; None: look around again."""
+        size = project.waiting[stream][0].size
+        high = stream == "high"
+        project.urgent.clear()
+        try:
+            grant = await self._queue.grant(
+                project.id,
+                size,
+                high=high,
+                per_minute=project.settings.quota_per_minute,
+                use=project.settings.quota_use,
+                burst_s=BURST_S,
+            )
+        except QueueError as error:
+            self._log.warning("quota_unavailable", project=project.id, error=str(error))
+            await asyncio.sleep(REDIS_REST_S)
+            return None
+        if grant.circuit == "open":
+            await self._stand_back(project, grant)
+            return None
+        if grant.granted:
+            if grant.wait > 0:
+                await asyncio.sleep(grant.wait)
+            return grant
+        # Out of quota. A high batch that arrives meanwhile goes first.
+        try:
+            async with asyncio.timeout(grant.wait):
+                await (asyncio.sleep(grant.wait) if high else project.urgent.wait())
+        except TimeoutError:
+            pass
+        return None
+
+    async def _stand_back(self, project: Project, grant: Grant) -> None:
+        """The project is paused: give its room back, by moving what waits here to the delayed set."""
+        project.paused_until = max(project.paused_until, grant.open_until, grant.now + 1.0)
+        await self._settling.put_back(project)
+
+    async def _send(self, project: Project, batch: Batch, need: int, grant: Grant) -> None:
+        """Everything about one batch from admission to settling's queue."""
+        concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
+        try:
+            finished = await self._exchange(project, batch, need, grant)
+        finally:
+            concurrency.finish(need)
+            project.broadcasts -= batch.broadcast
+            self.on_the_wire -= 1
+            project.wake.set()
+        await self._settling.put(finished)
+
+    async def _exchange(self, project: Project, batch: Batch, need: int, grant: Grant) -> Finished:
+        if batch.epoch != project.lease.epoch:
+            batch = await self._settling.still_mine(project, batch)
+        presets = await self._set_aside(project, batch, grant)
+        if len(presets) == batch.size:
+            return Finished(project, batch, [_NO_ANSWER] * batch.size, presets)
+        numbers = [number for number in range(batch.size) if number not in presets] if presets else None
+        sendable = batch if numbers is None else batch.subset(numbers)
+        try:
+            token = await project.credential.token()
+        except CredentialsError as error:
+            return Finished(
+                project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
+            )
+        responses = await self._call(project, sendable, token, need)
+        refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
+        if refused:
+            try:
+                token = await project.credential.renew(token)
+            except CredentialsError as error:
+                self._log.error("credentials_failed", project=project.id, error=str(error))
+            else:
+                again = await self._call(project, sendable.subset(refused), token, need)
+                for number, response in zip(refused, again, strict=True):
+                    responses[number] = response
+        self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
+        self._metrics.batch_size.of(project.transport.name).observe(sendable.size)
+        return Finished(project, batch, _spread(batch, numbers, responses), presets)
+
+    async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
+        """One call of the transport, which a drain may cut short."""
+        timeout = asyncio.timeout(None)
+        try:
+            async with timeout:
+                self._wire_timeouts.add(timeout)
+                return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
+        except TimeoutError:
+            lost = SendError(
+                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
+            )
+            return [SendResponse(error=lost)] * batch.size
+        finally:
+            self._wire_timeouts.discard(timeout)
+
+    async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
+        """Messages that must not go now, by number."""
+        now = self._queue.now()
+        presets: dict[int, Disposition] = {}
+        for number, (job, _) in enumerate(batch.messages()):
+            if job.expires_at <= now:
+                presets[number] = LATE
+        if not grant.paused_targets:
+            return presets
+        keys = [job.target(position).key for job, position in batch.messages()]
+        try:
+            pauses = await self._queue.paused(project.id, keys)
+        except QueueError:
+            # Better a message too early for its target than all of them late: its own 429 would hold it again.
+            return presets
+        for number, ((job, _), (next_free, until)) in enumerate(zip(batch.messages(), pauses, strict=True)):
+            slot = job.state.slot if job.state is not None else 0.0
+            free_to_go = slot >= until if slot else next_free <= now
+            if not free_to_go:
+                presets.setdefault(number, HELD)
+        return presets
+
+    @staticmethod
+    def _loop_now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+_NO_ANSWER = SendResponse()
+
+
+def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:
+    """The responses of the messages that were sent, in the places they have in the whole batch."""
+    if numbers is None:
+        return responses
+    whole = [_NO_ANSWER] * batch.size
+    for number, response in zip(numbers, responses, strict=False):
+        whole[number] = response
+    return whole
+
+
+def _wants_new_token(response: SendResponse, batch: Batch) -> bool:
+    error = response.error
+    return error is not None and classify(error, batch.jobs[0].kind).action is Action.REFRESH_CREDS
+
+
+def _no_credential(error: CredentialsError, count: int) -> list[SendResponse]:
+    """No token, no send: the same as a refusal that a refresh has not mended."""
+    refused = SendError(
+        Fate.NOT_SENT, 401, rpc_status="UNAUTHENTICATED", whole_request=True, reason=str(error)
+    )
+    return [SendResponse(error=refused)] * count

@@ -1,0 +1,257 @@
+"""Settling: what became of a batch is written to Redis, once, however often that takes.
+
+A stage of its own, so that a slow Redis holds back reading (room is given back only here) and not the requests
+on the wire. Being interrupted by a shutdown is no failure: the drain waits for this stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from structlog.stdlib import BoundLogger
+
+from dispatcher.errors import QueueError
+from dispatcher.model import Action, Batch, Disposition, Job, SendResponse, Stream
+from dispatcher.pipeline.concluding import Conclusion, Context, conclude, conclude_unsent, survey
+from dispatcher.pipeline.project import Project
+from dispatcher.policy.health import Answers
+from dispatcher.policy.room import Room
+from dispatcher.queue.settlement import SettleReply
+from dispatcher.queue.store import Queue
+from dispatcher.telemetry.metrics import Metrics
+
+RUNNERS = 4
+"""Settlements under way at a time: Redis works on one, the next are on their way to and from it."""
+
+WAITING = 64
+"""Batches that may wait here before sending is held back."""
+
+RETRY_FIRST_S = 0.1
+RETRY_MOST_S = 2.0
+"""A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
+
+T = TypeVar("T")
+
+
+class Finished(msgspec.Struct, gc=False):
+    """A batch on its way into Redis.
+
+    Attributes:
+        responses: one a message; of those in `presets` it is not looked at.
+        presets: messages decided before the send, by number.
+        verdict: for jobs that were not sent at all: what becomes of each.
+    """
+
+    project: Project
+    batch: Batch
+    responses: list[SendResponse] = []
+    presets: dict[int, Disposition] = {}
+    verdict: Disposition | None = None
+
+
+class Settling:
+    """The settling stage of one worker.
+
+    Args:
+        queue: this worker's view of Redis.
+        room: what the worker holds; given back here.
+        room_changed: set after that.
+        metrics: the worker's.
+        log: the worker's.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        room: Room,
+        room_changed: asyncio.Event,
+        *,
+        metrics: Metrics,
+        log: BoundLogger,
+    ) -> None:
+        self._queue = queue
+        self._room = room
+        self._room_changed = room_changed
+        self._metrics = metrics
+        self._log = log
+        self._finished: asyncio.Queue[Finished] = asyncio.Queue(WAITING)
+        self._failing = False
+
+    async def put(self, finished: Finished) -> None:
+        """Hand a batch over; waits while WAITING of them are here."""
+        await self._finished.put(finished)
+
+    async def run(self) -> None:
+        """Settle what comes; ends by being cancelled, after `drained`."""
+        async with asyncio.TaskGroup() as runners:
+            for _ in range(RUNNERS):
+                runners.create_task(self._run())
+
+    async def drained(self) -> None:
+        """Wait until everything that was put is in Redis."""
+        await self._finished.join()
+
+    async def put_back(self, project: Project) -> None:
+        """Move everything that waits here for a paused project to the delayed set: its room goes to the others."""
+        for batch in project.take_back():
+            await self.put(Finished(project, batch, verdict=self._until_resumed(project)))
+
+    def _until_resumed(self, project: Project) -> Disposition:
+        delay = max(0.0, project.paused_until - self._queue.now())
+        return Disposition(Action.PAUSE_PROJECT, delay=delay, counted=False)
+
+    async def still_mine(self, project: Project, batch: Batch) -> Batch:
+        """What is left of a batch that was read under an earlier lease: others may have taken its entries over."""
+        epoch = project.lease.epoch
+        ids = [job.entry_id for job in batch.jobs]
+        mine = await self.insist(lambda: self._queue.still_mine(project.id, batch.stream, ids))
+        jobs = [job for job in batch.jobs if job.entry_id in mine]
+        lost = [job for job in batch.jobs if job.entry_id not in mine]
+        if lost:
+            self._metrics.stale_settlements.of(project.id).inc(len(lost))
+            self.forget(project, batch.stream, lost)
+        return msgspec.structs.replace(
+            batch,
+            jobs=jobs,
+            size=sum(len(job.values) for job in jobs),
+            nbytes=sum(job.nbytes for job in jobs),
+            epoch=epoch,
+        )
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an idempotent call to Redis until it is answered."""
+        rest = RETRY_FIRST_S
+        while True:
+            try:
+                result = await call()
+            except QueueError as error:
+                if not self._failing:
+                    self._failing = True
+                    self._log.error("settling_waits_for_redis", error=str(error))
+                await asyncio.sleep(rest)
+                rest = min(rest * 2, RETRY_MOST_S)
+            else:
+                self._failing = False
+                return result
+
+    async def _run(self) -> None:
+        while True:
+            finished = await self._finished.get()
+            try:
+                await self._settle(finished)
+            finally:
+                self._finished.task_done()
+
+    async def _settle(self, finished: Finished) -> None:
+        project, batch = finished.project, finished.batch
+        context = Context(
+            self._queue.now(),
+            project.rules,
+            random.random,
+            failures_only=project.settings.outcomes == "failures",
+        )
+        if finished.verdict is not None:
+            conclusion = conclude_unsent(batch.jobs, finished.verdict, context)
+        else:
+            loop_now = asyncio.get_running_loop().time()
+            self._learn(finished, context, loop_now)
+            conclusion = conclude(batch, finished.responses, finished.presets, context)
+            self._plan_retries(project, conclusion, context, loop_now)
+        if conclusion.pause is not None:
+            await self._pause(project, conclusion.pause)
+        elif project.probing and finished.verdict is None and len(finished.presets) < batch.size:
+            await self._probe_succeeded(project)
+        reply = await self.insist(
+            lambda: self._queue.settle(project.id, batch.stream, batch.epoch, conclusion.items)
+        )
+        self.forget(project, batch.stream, batch.jobs)
+        self._count(project, batch, conclusion, reply)
+
+    def _learn(self, finished: Finished, context: Context, loop_now: float) -> None:
+        """What the answers say together of the project, before each is judged on its own."""
+        project, batch, responses = finished.project, finished.batch, finished.responses
+        sent = batch.size - len(finished.presets)
+        if any([response.error is not None for response in responses]):
+            answers = survey(batch, responses)
+        else:
+            answers = Answers(sent)
+        findings = project.health.feed(loop_now, answers)
+        if findings.congested:
+            if project.concurrency.congested(loop_now):
+                self._log.warning("concurrency_halved", project=project.id, limit=project.concurrency.limit)
+        else:
+            project.concurrency.succeeded(project.transport.requests(batch))
+        context.pausing = findings.pausing
+        # `due` holds retries, and scheduled jobs at their first send.
+        first = sent if batch.stream != "due" else sum([not job.sends for job in batch.jobs])
+        project.budget.sent(loop_now, first)
+        context.extra_delay = project.budget.delay(loop_now)
+
+    def _plan_retries(
+        self, project: Project, conclusion: Conclusion, context: Context, loop_now: float
+    ) -> None:
+        retries = sum(count for (action, _), count in conclusion.waits.items() if action is Action.RETRY)
+        project.budget.plan(loop_now, retries)
+        if retries and context.extra_delay:
+            self._metrics.retries_over_budget.of(project.id).inc(retries)
+
+    async def _pause(self, project: Project, disposition: Disposition) -> None:
+        """The whole project stops, here at once and everywhere within a second."""
+        probe, project.probing = project.probing, False
+        project.paused_until = max(project.paused_until, self._queue.now() + disposition.delay)
+        project.health.reset()
+        self._metrics.project_pauses.of(project.id, disposition.code).inc()
+        self._log.warning(
+            "project_paused",
+            project=project.id,
+            code=disposition.code,
+            reason=disposition.reason,
+            for_s=round(disposition.delay),
+        )
+        pause = await self.insist(
+            lambda: self._queue.pause_project(
+                project.id, disposition.delay, disposition.reason or disposition.code, probe=probe
+            )
+        )
+        project.paused_until = max(project.paused_until, pause.until)
+        # Settled here and now: putting into our own full queue would wait for ourselves.
+        for batch in project.take_back():
+            await self._settle(Finished(project, batch, verdict=self._until_resumed(project)))
+
+    async def _probe_succeeded(self, project: Project) -> None:
+        project.probing = False
+        project.paused_until = 0.0
+        await self.insist(lambda: self._queue.close(project.id))
+        self._log.info("project_resumed", project=project.id)
+
+    def forget(self, project: Project, stream: Stream, jobs: list[Job]) -> None:
+        """These entries are no longer in this worker."""
+        ids = [job.entry_id for job in jobs]
+        project.held[stream].difference_update(ids)
+        messages = sum([len(job.values) or 1 for job in jobs])
+        self._room.give(project.id, messages, sum([job.nbytes for job in jobs]))
+        self._room_changed.set()
+        for watcher in project.watchers:
+            watcher.settled(ids)
+
+    def _count(self, project: Project, batch: Batch, conclusion: Conclusion, reply: SettleReply) -> None:
+        """Metrics, once a batch."""
+        metrics = self._metrics
+        for (status, code), count in conclusion.ended.items():
+            metrics.messages.of(project.id, status, code).inc(count)
+        for (action, code), count in conclusion.waits.items():
+            metrics.retries.of(project.id, code or action).inc(count)
+        if conclusion.ended:
+            now = reply.now
+            metrics.outcome_latency.of(batch.jobs[0].lane).observe_many(
+                [now - job.enqueued_at for job in batch.jobs]
+            )
+        if conclusion.possible_duplicates or reply.late:
+            metrics.possible_duplicates.of(project.id).inc(conclusion.possible_duplicates + reply.late)
+        if reply.stale:
+            metrics.stale_settlements.of(project.id).inc(len(reply.stale))
+            self._log.warning("stale_settlements", project=project.id, jobs=len(reply.stale))

@@ -1,0 +1,74 @@
+"""What all replicas must know within a second: a project's pause and its end, and what was learnt of an endpoint."""
+
+from __future__ import annotations
+
+from structlog.stdlib import BoundLogger
+
+from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.upkeep.duty import Duty
+from dispatcher.queue.control import Control
+from dispatcher.queue.store import Queue
+from dispatcher.telemetry.metrics import Metrics
+from dispatcher.transport.auto import VERDICT_TTL_S, AutoTransport
+
+LOOK_S = 1.0
+"""The promise: every replica knows within a second."""
+
+VERDICT = "transport"
+
+
+class Controller(Duty):
+    """Reads the control hash of every project, and tries the half-open ones.
+
+    Args:
+        queue: this worker's view of Redis.
+        projects: all projects served.
+        metrics: the worker's.
+        log: the worker's.
+    """
+
+    def __init__(
+        self, queue: Queue, projects: dict[str, Project], metrics: Metrics, log: BoundLogger
+    ) -> None:
+        super().__init__(LOOK_S, log)
+        self._queue = queue
+        self._projects = projects
+        self._metrics = metrics
+
+    async def round(self) -> float | None:
+        """Look once."""
+        for project_id, control in (await self._queue.controls(list(self._projects))).items():
+            project = self._projects[project_id]
+            await self._pause(project, control)
+            await self._verdict(project, control)
+        return None
+
+    async def _pause(self, project: Project, control: Control) -> None:
+        if not control.pause_until:
+            # Closed, or never open. A probe of ours that is still out is no longer one.
+            project.paused_until = 0.0
+            project.probing = False
+        elif control.paused:
+            project.paused_until = control.pause_until
+            project.probing = False
+        elif not project.probing:
+            # Half-open: whoever gets the claim sends a handful, the others go on waiting.
+            project.probing = await self._queue.claim_probe(project.id)
+            project.paused_until = control.now + 2 * LOOK_S
+        self._metrics.project_paused.forget(project.id)
+        if control.pause_until:
+            self._metrics.project_paused.of(project.id, control.pause_reason).set(1)
+        project.wake.set()
+
+    async def _verdict(self, project: Project, control: Control) -> None:
+        transport = project.transport
+        if not isinstance(transport, AutoTransport):
+            return
+        known = control.verdicts.get(VERDICT) == "v1"
+        if transport.batch_gone and not transport.shared:
+            await self._queue.set_verdict(project.id, VERDICT, "v1", VERDICT_TTL_S)
+            transport.shared = True
+            self._log.info("batch_endpoint_gone", project=project.id)
+        else:
+            # Also back to batch when the verdict has run out: then one replica finds out anew.
+            transport.batch_gone = transport.shared = known

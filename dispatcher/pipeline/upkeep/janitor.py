@@ -1,0 +1,57 @@
+"""Keeps Redis flat: retention of outcomes and dead letters, past pauses, consumers of the dead."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from structlog.stdlib import BoundLogger
+
+from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.upkeep.duty import Duty
+from dispatcher.queue.store import Queue
+from dispatcher.telemetry.metrics import Metrics
+
+EVERY_S = 10.0
+
+
+class Janitor(Duty):
+    """Trims every project now and then.
+
+    Args:
+        queue: this worker's view of Redis.
+        projects: all projects served.
+        metrics: the worker's.
+        log: the worker's.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        projects: dict[str, Project],
+        metrics: Metrics,
+        log: BoundLogger,
+    ) -> None:
+        super().__init__(EVERY_S, log)
+        self._queue = queue
+        self._projects = projects
+        self._metrics = metrics
+
+    async def round(self) -> float | None:
+        """Trim once."""
+        for project in list(self._projects.values()):
+            keep = project.settings
+            await self._trim(project, "outcomes", keep.outcomes_retention_s, keep.outcomes_max_entries)
+            await self._trim(project, "dead", keep.dead_retention_s, keep.dead_max_entries)
+            await self._queue.prune_pauses(project.id)
+            await self._queue.forget_dead(project.id)
+        return None
+
+    async def _trim(
+        self, project: Project, which: Literal["outcomes", "dead"], retention_s: float, max_entries: int
+    ) -> None:
+        trimmed = await self._queue.trim(project.id, which, retention_s=retention_s, max_entries=max_entries)
+        if trimmed.unread:
+            self._metrics.retention_cut.of(project.id, which).inc(trimmed.unread)
+            self._log.warning(
+                "retention_cut_unread", project=project.id, stream=which, entries=trimmed.unread
+            )

@@ -1,0 +1,101 @@
+"""Gauges: what waits in Redis, and what this worker holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from structlog.stdlib import BoundLogger
+
+from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.upkeep.duty import Duty
+from dispatcher.policy.room import Room
+from dispatcher.queue.store import Queue
+from dispatcher.telemetry.metrics import Metrics
+
+EVERY_S = 2.0
+UNSERVED_EVERY_S = 60.0
+LAG_EVERY_S = 0.1
+
+
+class Observer(Duty):
+    """Counts what waits, every other second.
+
+    Args:
+        queue: this worker's view of Redis.
+        projects: all projects served.
+        room: what this worker holds.
+        connections: open connections to FCM.
+        metrics: the worker's.
+        log: the worker's.
+
+    Attributes:
+        redis_seen_at: loop clock of the last answer of Redis, for readiness.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        projects: dict[str, Project],
+        room: Room,
+        connections: Callable[[], int],
+        metrics: Metrics,
+        log: BoundLogger,
+    ) -> None:
+        super().__init__(EVERY_S, log)
+        self._queue = queue
+        self._projects = projects
+        self._room = room
+        self._connections = connections
+        self._metrics = metrics
+        self._unserved_next = 0.0
+        self.redis_seen_at = float("-inf")
+
+    async def round(self) -> float | None:
+        """Count once."""
+        loop = asyncio.get_running_loop()
+        metrics = self._metrics
+        # Down until this round has its answer: an error leaves it so.
+        up = metrics.redis_up.of()
+        try:
+            stats = await self._queue.stats(list(self._projects))
+        except BaseException:
+            up.set(0)
+            raise
+        up.set(1)
+        self.redis_seen_at = loop.time()
+        for project_id, found in stats.items():
+            for stream, count in found.lanes.items():
+                metrics.backlog.of(project_id, stream).set(
+                    count + (found.delayed_due if stream == "due" else 0)
+                )
+                metrics.oldest_age.of(project_id, stream).set(found.oldest.get(stream, 0.0))
+            metrics.delayed.of(project_id).set(found.delayed)
+            metrics.dead.of(project_id).set(found.dead)
+            metrics.paused_targets.of(project_id).set(found.paused_targets)
+        for project in self._projects.values():
+            metrics.in_flight.of(project.id).set(self._room.held(project.id))
+            metrics.requests_in_flight.of(project.id).set(project.concurrency.running)
+            metrics.concurrency_limit.of(project.id).set(project.concurrency.limit)
+        metrics.in_flight_bytes.of().set(self._room.nbytes)
+        metrics.redis_commands.of().value = self._queue.commands
+        metrics.connections.of("http").set(self._connections())
+        if loop.time() >= self._unserved_next:
+            self._unserved_next = loop.time() + UNSERVED_EVERY_S
+            await self._unserved()
+        return None
+
+    async def _unserved(self) -> None:
+        for (project_id, lane), count in (await self._queue.unserved(list(self._projects))).items():
+            self._metrics.unserved.of(project_id).set(count)
+            self._log.warning("unserved_jobs", project=project_id, lane=lane, jobs=count)
+
+
+async def watch_loop(metrics: Metrics) -> None:
+    """Measure how late the event loop wakes; ends by being cancelled."""
+    loop = asyncio.get_running_loop()
+    lag = metrics.loop_lag.of()
+    while True:
+        due = loop.time() + LAG_EVERY_S
+        await asyncio.sleep(LAG_EVERY_S)
+        lag.observe(max(0.0, loop.time() - due))

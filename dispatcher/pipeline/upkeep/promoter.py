@@ -1,0 +1,40 @@
+"""Moves what is due from the delayed set to the `due` stream, wherever it waits."""
+
+from __future__ import annotations
+
+from structlog.stdlib import BoundLogger
+
+from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.upkeep.duty import Duty
+from dispatcher.queue.store import Queue
+
+LOOK_S = 0.5
+"""Longest time between two looks: others may have added something that is due sooner than what was next."""
+
+SOONEST_S = 0.02
+"""Shortest: a project with thousands due keeps moving them, but does not keep Redis for itself."""
+
+
+class Promoter(Duty):
+    """Promotes for every project; all replicas do, and the script moves each job once.
+
+    Args:
+        queue: this worker's view of Redis.
+        projects: all projects served.
+        log: the worker's.
+    """
+
+    def __init__(self, queue: Queue, projects: dict[str, Project], log: BoundLogger) -> None:
+        super().__init__(LOOK_S, log)
+        self._queue = queue
+        self._projects = projects
+
+    async def round(self) -> float | None:
+        """Promote once in each project; soon again where more is due."""
+        rest = LOOK_S
+        for project in list(self._projects.values()):
+            promotion = await self._queue.promote(project.id)
+            if promotion.paused or promotion.next_due is None:
+                continue
+            rest = min(rest, max(SOONEST_S, promotion.next_due - promotion.now))
+        return rest

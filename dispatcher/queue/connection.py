@@ -1,0 +1,201 @@
+"""One way of calling Redis: raw replies, mapped errors, nothing repeated by itself.
+
+Why not the client's own methods: they shape replies (a dict per entry) and repeat commands after a lost
+reply. One repeated XADD is a second job, one repeated XREADGROUP ten entries nobody works on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from dispatcher.queue.address import Address, parse_url
+from dispatcher.queue.clock import RedisClock
+from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script, mapped
+from dispatcher.queue.script import Script
+
+Arg = str | bytes | int | float
+Command = tuple[Arg, ...]
+
+CALL_TIMEOUT = 5.0
+"""Seconds for one answer; a full or forking Redis stalls for about one."""
+MAX_BLOCK_MS = 10_000
+"""Longest blocking read: stopping waits for it to run out."""
+_BLOCK_TIMEOUT = MAX_BLOCK_MS / 1000 + CALL_TIMEOUT
+
+
+def client_options(address: Address, timeout: float) -> dict[str, Any]:
+    """What every connection of ours has in common, as arguments of the client.
+
+    RESP2 is pinned: RESP3, the client's default, turns the reply of XREADGROUP into a dict.
+    """
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "protocol": 2,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": CALL_TIMEOUT,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "driver_info": None,
+    }
+    if address.tls:
+        options["ssl"] = True
+    return options
+
+
+class Server(ABC):
+    """A Redis, however it is reached.
+
+    Attributes:
+        commands: commands sent so far, those of a pipeline counted one by one.
+        clock: the Redis clock.
+        cluster: reads of several projects cannot be one command.
+    """
+
+    cluster = False
+
+    def __init__(self) -> None:
+        self.commands = 0
+        self.clock = RedisClock()
+
+    @staticmethod
+    def from_url(url: str, password_file: Path | None = None) -> Server:
+        """The server a URL names; connects with the first command.
+
+        Raises:
+            SettingsError: the URL or the password file cannot be read.
+        """
+        address = parse_url(url, password_file)
+        if address.kind == "cluster":
+            from dispatcher.queue.cluster import ClusterServer  # noqa: PLC0415 - it builds on this module
+
+            return ClusterServer(address)
+        return DirectServer(address)
+
+    @abstractmethod
+    async def call(self, *command: Arg) -> Any:
+        """Send one command whose second word is its key (or which has none) and return the raw reply."""
+
+    @abstractmethod
+    async def block(self, key: str, *command: Arg) -> Any:
+        """Send one command that may block up to MAX_BLOCK_MS, on a connection of its own."""
+
+    @abstractmethod
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands together; each reply is raw, or the mapped QueueError of that command."""
+
+    @abstractmethod
+    async def eval(self, script: Script, keys: Sequence[str], args: Iterable[Arg]) -> Any:
+        """Run a script of one slot; `keys` is not empty."""
+
+    @abstractmethod
+    async def scan(self, match: str) -> list[bytes]:
+        """All keys of this pattern, of the whole keyspace; some may come twice."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+    async def time(self) -> float:
+        """The Redis clock, asked."""
+        sent = monotonic()
+        reply = await self.call("TIME")
+        return self.clock.note(sent, int(reply[0]) + int(reply[1]) / 1e6)
+
+
+class DirectServer(Server):
+    """One server, or the master that Sentinel names at the moment."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__()
+        self._client = _client(address, CALL_TIMEOUT)
+        self._blocking = _client(address, _BLOCK_TIMEOUT)
+
+    async def call(self, *command: Arg) -> Any:
+        """See Server."""
+        self.commands += 1
+        try:
+            return await self._client.execute_command(*command)
+        except REDIS_ERRORS as error:
+            raise mapped(error) from error
+
+    async def block(self, key: str, *command: Arg) -> Any:  # noqa: ARG002 - a Cluster needs the key
+        """See Server."""
+        self.commands += 1
+        try:
+            return await self._blocking.execute_command(*command)
+        except REDIS_ERRORS as error:
+            raise mapped(error) from error
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """See Server."""
+        if not commands:
+            return []
+        self.commands += len(commands)
+        pipe = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        try:
+            replies = await pipe.execute(raise_on_error=False)
+        except REDIS_ERRORS as error:
+            raise mapped(error) from error
+        return [mapped(r) if isinstance(r, Exception) else r for r in replies]
+
+    async def eval(self, script: Script, keys: Sequence[str], args: Iterable[Arg]) -> Any:
+        """See Server."""
+        tail = (len(keys), *keys, *args)
+        self.commands += 1
+        try:
+            try:
+                return await self._client.execute_command("EVALSHA", script.sha, *tail)
+            except REDIS_ERRORS as error:
+                if not is_missing_script(error):
+                    raise
+            self.commands += 1
+            return await self._client.execute_command("EVAL", script.source, *tail)
+        except REDIS_ERRORS as error:
+            raise mapped(error) from error
+
+    async def scan(self, match: str) -> list[bytes]:
+        """See Server."""
+        found: list[bytes] = []
+        cursor: Arg = 0
+        while True:
+            cursor, keys = await self.call("SCAN", cursor, "MATCH", match, "COUNT", 1000)
+            found += keys
+            if int(cursor) == 0:
+                return found
+
+    async def aclose(self) -> None:
+        """See Server."""
+        await self._client.aclose()
+        await self._blocking.aclose()
+
+
+def _client(address: Address, timeout: float) -> Any:  # the client's own methods are half annotated
+    options = client_options(address, timeout)
+    options["db"] = address.db
+    client: Any
+    if address.kind == "sentinel":
+        # The sentinels themselves are asked without our password: it is the master's.
+        asked = {"socket_timeout": CALL_TIMEOUT, "socket_connect_timeout": CALL_TIMEOUT, "protocol": 2}
+        sentinels: Any = Sentinel
+        sentinel = sentinels(address.hosts, sentinel_kwargs=asked)
+        client = sentinel.master_for(address.master, **options)
+    elif address.kind == "unix":
+        options.pop("socket_keepalive")
+        client = Redis(unix_socket_path=address.path, **options)
+    else:
+        host, port = address.hosts[0]
+        client = Redis(host=host, port=port, **options)
+    client.response_callbacks.clear()
+    return client

@@ -1,0 +1,165 @@
+-- Settle entries of one work stream: acknowledge, delete, and record what became of them; each at most once.
+--
+-- KEYS  1 work stream   2 the caller's lease   3 outcomes   4 delayed   5 delayed jobs   6 dead   7 pauses
+--       (campaign and dedup keys of the same slot stand in the effects)
+-- ARGV  1 group   2 consumer   3 lease epoch under which the entries were read   4 n
+--       5 .. 4+n        entry ids
+--       5+n .. 4+2n     their outcomes: JSON objects joined by commas, or ''
+--       5+2n            optional, msgpack: {{i, accepted, delayed, dead, campaign, dedup}, ...}; an entry that
+--                       is not in it was accepted and has no further effect
+--         delayed   {{member, due ms, place of its fields, target or nil, interval ms, pause end ms}, ...}
+--         dead      {{first place, last place of its fields}, ...}
+--         campaign  nil or {key, {counter = n, ...}}
+--         dedup     nil or {key, origin id}
+--       6+2n ..         what the places point at, from 1 (Redis's msgpack knows no binary strings)
+-- Returns {live, late, TIME seconds, TIME microseconds, {stale ids}}
+--
+-- The first write is XACK: at maxmemory Redis lets a script go on that began with a write that cannot grow
+-- memory, so a full Redis drains. XACK does not look at the owner; that is why ownership is checked apart.
+
+local stream, group, me, n = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local effects, effect_of, places = {}, {}, 5 + 2 * n
+if ARGV[5 + 2 * n] then
+  effects = cmsgpack.unpack(ARGV[5 + 2 * n])
+  for _, effect in ipairs(effects) do
+    effect_of[effect[1]] = effect
+  end
+end
+
+-- Splices "possible_duplicate":true into each object of a fragment that does not have it. Strings are skipped
+-- with their escapes, so that braces inside a producer's own JSON or text are not taken for ours.
+local function mark(fragment)
+  local out, depth, start, at = {}, 0, 1, 1
+  while true do
+    local found = string.find(fragment, '[{}"]', at)
+    if not found then
+      break
+    end
+    local sign = string.byte(fragment, found)
+    at = found + 1
+    if sign == 34 then -- "
+      while true do
+        local quote = string.find(fragment, '["\\]', at)
+        if not quote then
+          return fragment
+        end
+        if string.byte(fragment, quote) == 34 then
+          at = quote + 1
+          break
+        end
+        at = quote + 2
+      end
+    elseif sign == 123 then -- {
+      if depth == 0 then
+        start = found
+      end
+      depth = depth + 1
+    else
+      depth = depth - 1
+      if depth == 0 then
+        local object = string.sub(fragment, start, found)
+        if not string.find(object, '"possible_duplicate":true', 1, true) then
+          object = '{"possible_duplicate":true,' .. string.sub(object, 2)
+        end
+        out[#out + 1] = object
+      end
+    end
+  end
+  return table.concat(out, ',')
+end
+
+-- Which entries are ours to settle, and are still there: all of them, nearly always.
+local gone, late, late_count, stale = nil, {}, 0, {}
+if redis.call('GET', KEYS[2]) == ARGV[3] then
+  if redis.call('XACK', stream, group, unpack(ARGV, 5, 4 + n)) == n then
+    redis.call('XDEL', stream, unpack(ARGV, 5, 4 + n))
+  else
+    -- Settled entries are always deleted: whoever deletes an entry is the one who settles it.
+    gone = {}
+    for i = 1, n do
+      if redis.call('XDEL', stream, ARGV[4 + i]) == 0 then
+        gone[i] = true
+        stale[#stale + 1] = ARGV[4 + i]
+      end
+    end
+  end
+else
+  gone = {}
+  for i = 1, n do
+    local id, effect = ARGV[4 + i], effect_of[i]
+    local pending = redis.pcall('XPENDING', stream, group, id, id, 1, me)
+    local mine = pending.err == nil and #pending == 1
+    local ours = mine or effect == nil or effect[2]
+    if ours then
+      redis.call('XACK', stream, group, id)
+      ours = redis.call('XDEL', stream, id) == 1
+    end
+    if not ours then
+      gone[i] = true
+      stale[#stale + 1] = id
+    elseif not mine then
+      late[i] = true
+      late_count = late_count + 1
+    end
+  end
+end
+
+-- One outcome entry for all.
+local parts, size = {}, 0
+for i = 1, n do
+  local fragment = ARGV[4 + n + i]
+  if fragment ~= '' and not (gone and gone[i]) then
+    size = size + 1
+    parts[size] = late[i] and mark(fragment) or fragment
+  end
+end
+if size > 0 then
+  redis.call('XADD', KEYS[3], '*', 'outcomes', '[' .. table.concat(parts, ',') .. ']')
+end
+
+-- A paused target is a schedule: whoever waits for it takes the next free slot and moves it on.
+local pruned = false
+local function take_slot(target, interval, pause_end)
+  if not pruned then
+    redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', '(' .. now)
+    pruned = true
+  end
+  local next_free = tonumber(redis.call('ZSCORE', KEYS[7], target) or 0)
+  local slot = math.max(next_free, pause_end, now)
+  redis.call('ZADD', KEYS[7], slot + interval, target)
+  if pause_end > now then
+    redis.call('ZADD', KEYS[7], 'GT', pause_end, target .. '|until')
+  end
+  return slot
+end
+
+for _, effect in ipairs(effects) do
+  if not (gone and gone[effect[1]]) then
+    for _, job in ipairs(effect[3]) do
+      local due, fields = job[2], ARGV[places + job[3]]
+      if job[4] then
+        -- The mark tells promotion that the score is a slot, to be carried on in `_state`.
+        due, fields = take_slot(job[4], job[5], job[6]), 'S' .. fields
+      end
+      redis.call('ZADD', KEYS[4], due, job[1])
+      redis.call('HSET', KEYS[5], job[1], fields)
+    end
+    for _, letter in ipairs(effect[4]) do
+      redis.call('XADD', KEYS[6], '*', unpack(ARGV, places + letter[1], places + letter[2]))
+    end
+    local campaign, dedup = effect[5], effect[6]
+    if campaign then
+      for counter, by in pairs(campaign[2]) do
+        redis.call('HINCRBY', campaign[1], counter, by)
+      end
+    end
+    if dedup and redis.call('GET', dedup[1]) == dedup[2] then
+      redis.call('DEL', dedup[1])
+    end
+  end
+end
+
+return { n - #stale, late_count, time[1], time[2], stale }

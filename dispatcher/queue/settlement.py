@@ -1,0 +1,184 @@
+"""The fenced end of a batch: what became of its entries, in one script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from dispatcher.model import Stream
+from dispatcher.queue.access import Access
+from dispatcher.queue.connection import Arg
+from dispatcher.queue.keys import GROUP
+from dispatcher.queue.script import Script
+
+MAX_ENTRIES = 1000
+"""Entries a call: Lua's unpack ends at some 8,000 values, and Redis does nothing else meanwhile."""
+MAX_BYTES = 1_000_000
+"""Bytes of outcomes and fields a call, for the same reason; a single entry may be larger."""
+
+_SETTLE = Script("settle")
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Hold(msgspec.Struct, gc=False):
+    """A wait that belongs to a paused target: the script gives the message the target's next free slot.
+
+    Attributes:
+        target: `Target.key`.
+        interval: seconds between two slots of this target.
+        until: end of the pause this answer asks for (Redis clock, seconds); 0: no new pause, only queue up.
+    """
+
+    target: str
+    interval: float
+    until: float = 0.0
+
+
+class Delayed(msgspec.Struct, gc=False):
+    """A job to be read again later.
+
+    Attributes:
+        member: its unique name in the delayed set (`keys.sortable(entry id)`, plus `:n` for parts of a job).
+        due: when (Redis clock, seconds); not looked at with `hold`, whose slot is the due time.
+        fields: its flat fields as a JSON array of strings.
+        hold: it waits for its target's slot; `_state` then gets `slot` (seconds) when it is promoted.
+    """
+
+    member: str
+    due: float
+    fields: bytes
+    hold: Hold | None = None
+
+
+class Settled(msgspec.Struct, gc=False):
+    """What became of one entry.
+
+    Attributes:
+        entry_id: the entry.
+        outcomes: JSON objects joined by commas; b"": none.
+        accepted: all its outcomes are `accepted` or `done`: counts even from a worker that lost its lease.
+        delayed: parts to be read again.
+        dead: dead letters, each as flat fields.
+        campaign: (campaign, {counter: how many}) to add.
+        dedup: (dedup key, origin id) to free if it is still held by that origin.
+    """
+
+    entry_id: str
+    outcomes: bytes = b""
+    accepted: bool = True
+    delayed: list[Delayed] = []
+    dead: list[list[bytes]] = []
+    campaign: tuple[str, dict[str, int]] | None = None
+    dedup: tuple[str, str] | None = None
+
+
+class SettleReply(msgspec.Struct, gc=False):
+    """What the call did.
+
+    Attributes:
+        live: entries whose effects happened by this call.
+        stale: ids that were somebody else's or settled before (also by a call of ours whose reply got lost).
+        late: of the live ones, those accepted after this worker had lost them (marked possible_duplicate).
+        now: Redis clock, seconds.
+    """
+
+    live: int
+    stale: list[str]
+    late: int
+    now: float
+
+
+class Settlement(Access):
+    """Settling."""
+
+    async def settle(self, project: str, stream: Stream, epoch: int, items: Sequence[Settled]) -> SettleReply:
+        """Acknowledge and delete entries and record what became of them, atomically, each at most once.
+
+        An entry's effects happen only if this call removed it. Entries with `accepted` count from anyone;
+        others only from their owner: a worker whose lease still has `epoch`, or to whom Redis still has the
+        entry pending. Repeating a call is safe: what was done is found done. Runs on a full Redis.
+        Splits itself at 1,000 entries and 1 MB; after an error repeat it with all items.
+
+        Args:
+            project: Firebase project id.
+            stream: where the entries were read.
+            epoch: the lease epoch under which they were read.
+            items: one per entry, in any order; outcomes are recorded in this order.
+
+        Raises:
+            QueueUnavailable: some, all or none of it happened; repeat it.
+        """
+        keys = self.keys
+        names = (
+            keys.stream(project, stream),
+            keys.lease(project, self.consumer),
+            keys.outcomes(project),
+            keys.delayed(project),
+            keys.delayed_jobs(project),
+            keys.dead(project),
+            keys.pauses(project),
+        )
+        whole = SettleReply(0, [], 0, 0.0)
+        for chunk in _chunks(items):
+            args: list[Arg] = [GROUP, self.consumer, epoch, len(chunk)]
+            args += [item.entry_id for item in chunk]
+            args += [item.outcomes for item in chunk]
+            effects: list[Any] = []
+            blobs: list[Arg] = []
+            for number, item in enumerate(chunk, 1):
+                if not item.accepted or item.delayed or item.dead or item.campaign or item.dedup:
+                    effects.append(self._effect(project, number, item, blobs))
+            if effects:
+                args.append(_pack(effects))
+                args += blobs
+            sent = monotonic()
+            live, late, seconds, micros, stale = await self.server.eval(_SETTLE, names, args)
+            whole.live += live
+            whole.late += late
+            whole.stale += [entry_id.decode() for entry_id in stale]
+            whole.now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
+        return whole
+
+    def _effect(self, project: str, number: int, item: Settled, blobs: list[Arg]) -> list[Any]:
+        delayed = [_delayed_row(job, blobs) for job in item.delayed]
+        dead = []
+        for letter in item.dead:
+            dead.append((len(blobs) + 1, len(blobs) + len(letter)))
+            blobs += letter
+        campaign, dedup = item.campaign, item.dedup
+        return [
+            number,
+            item.accepted,
+            delayed,
+            dead,
+            campaign and (self.keys.campaign(project, campaign[0]), campaign[1]),
+            dedup and (self.keys.dedup(project, dedup[0]), dedup[1]),
+        ]
+
+
+def _delayed_row(job: Delayed, blobs: list[Arg]) -> tuple[Any, ...]:
+    blobs.append(job.fields)
+    hold = job.hold
+    # Whole milliseconds, upwards: never before the time that was asked for.
+    if hold is None:
+        return job.member, ceil(job.due * 1000), len(blobs)
+    return job.member, 0, len(blobs), hold.target, ceil(hold.interval * 1000), ceil(hold.until * 1000)
+
+
+def _chunks(items: Sequence[Settled]) -> Iterator[Sequence[Settled]]:
+    start = weight = 0
+    for number, item in enumerate(items):
+        size = len(item.outcomes)
+        if item.delayed or item.dead:
+            size += sum(len(job.fields) for job in item.delayed)
+            size += sum(len(field) for letter in item.dead for field in letter)
+        if number - start == MAX_ENTRIES or (weight + size > MAX_BYTES and number > start):
+            yield items[start:number]
+            start, weight = number, 0
+        weight += size
+    if start < len(items):
+        yield items[start:]

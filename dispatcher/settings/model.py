@@ -1,0 +1,263 @@
+"""The table of settings: every name with its type, default and meaning.
+
+Each field below is one row; `table.py` prints them for the README. Names are those of the environment in
+lower case. What stands in `ProjectValues` can also be set for one project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
+
+from dispatcher.errors import SettingsError
+from dispatcher.settings import sources
+from dispatcher.settings.kinds import (
+    CredentialsSource,
+    Decimal,
+    Duration,
+    Endpoint,
+    FilePath,
+    OneOf,
+    Pattern,
+    ProjectIds,
+    RedisUrl,
+    Size,
+    Whole,
+)
+
+GOOGLE_FCM = "https://fcm.googleapis.com"
+GOOGLE_IID = "https://iid.googleapis.com"
+GOOGLE_XMPP = "fcm-xmpp.googleapis.com:5235"
+
+_YEAR_S = 366 * 86400.0
+
+
+class ProjectValues(BaseModel):
+    """What can be set for all projects, and otherwise for one in its own table `[projects."id"]`."""
+
+    transport: Annotated[
+        Literal["auto", "batch", "v1"], OneOf(("auto", "batch", "v1"), ("legacy", "xmpp"))
+    ] = Field(
+        default="auto",
+        description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none",
+    )
+    fcm_endpoint: Annotated[str, Endpoint()] = Field(
+        default=GOOGLE_FCM, description="Base URL of FCM, of a gateway or of the emulator"
+    )
+    iid_endpoint: Annotated[str, Endpoint()] = Field(
+        default=GOOGLE_IID, description="Base URL of the Instance ID service"
+    )
+    legacy_endpoint: Annotated[str, Endpoint()] = Field(
+        default=GOOGLE_FCM, description="Base URL of the legacy HTTP service"
+    )
+    xmpp_endpoint: Annotated[str, Pattern(r"[A-Za-z0-9.-]+:[0-9]{1,5}", "host:port")] = Field(
+        default=GOOGLE_XMPP, description="Host and port of the XMPP service"
+    )
+    batch_size: Annotated[int, Whole(1, 500)] = Field(
+        default=500, description="Most messages in one `batch` request"
+    )
+    linger_ms: Annotated[float, Duration(0, 10_000, 0.001)] = Field(
+        default=20.0, description="How long a batch waits to become full"
+    )
+    max_concurrent_requests: Annotated[int | None, Whole(1, 20_000)] = Field(
+        default=None,
+        description="Most requests of a project in flight at once (streams over HTTP/2)",
+        json_schema_extra={"shown": "64 for `batch`, 1000 for `v1`"},
+    )
+    request_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
+        default=15.0, description="Time a request may take; FCM asks senders for at least 10"
+    )
+    topic_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
+        default=60.0, description="The same for topics and conditions, which FCM may take 30 s to answer"
+    )
+    topic_concurrency: Annotated[int, Whole(1, 1000)] = Field(
+        default=10, description="Most requests to topics and conditions in flight at once"
+    )
+    quota_per_minute: Annotated[int, Whole(1, 1_000_000_000)] = Field(
+        default=600_000,
+        description="Messages a minute that FCM grants the project, for all replicas together",
+    )
+    quota_use: Annotated[float, Decimal(0.01, 1)] = Field(
+        default=0.9,
+        description="Share of the quota to use; up to 0.97 the quota cannot be exceeded in any 60 seconds",
+    )
+    subscriptions_per_s: Annotated[int, Whole(1, 1_000_000)] = Field(
+        default=2000, description="Tokens a second in topic management"
+    )
+    max_attempts: Annotated[int, Whole(1, 100)] = Field(
+        default=5, description="Sends of one message before it is `failed`; throttling does not count"
+    )
+    default_expiry_s: Annotated[float, Duration(1, _YEAR_S)] = Field(
+        default=86400.0, description="Life of a job without `expires_at`, from enqueueing"
+    )
+    dedup_window_s: Annotated[float, Duration(1, _YEAR_S)] = Field(
+        default=86400.0, description="How long a `dedup_key` is remembered"
+    )
+    max_job_bytes: Annotated[int, Size(1024, 16 * 2**20)] = Field(
+        default=262_144, description="Largest stream entry; larger ones are `rejected`"
+    )
+    outcomes: Annotated[Literal["all", "failures"], OneOf(("all", "failures"))] = Field(
+        default="all", description="Which outcomes are written; `failures` leaves out `accepted` and `done`"
+    )
+    outcomes_retention_s: Annotated[float, Duration(60, _YEAR_S)] = Field(
+        default=86400.0, description="How long unread outcomes are kept"
+    )
+    outcomes_max_entries: Annotated[int, Whole(100, 100_000_000)] = Field(
+        default=20_000, description="Most entries kept in the outcome stream (one for each settled batch)"
+    )
+    dead_retention_s: Annotated[float, Duration(60, 10 * _YEAR_S)] = Field(
+        default=30 * 86400.0, description="How long dead letters are kept"
+    )
+    dead_max_entries: Annotated[int, Whole(100, 100_000_000)] = Field(
+        default=100_000, description="Most dead letters kept"
+    )
+    validation: Annotated[Literal["strict", "server"], OneOf(("strict", "server"))] = Field(
+        default="strict",
+        description="`strict` refuses what FCM would refuse, unsent; `server` lets FCM judge",
+    )
+
+    def concurrency(self, transport: Literal["batch", "v1"]) -> int:
+        """Most requests in flight at once over this wire (streams over HTTP/2)."""
+        return self.max_concurrent_requests or (64 if transport == "batch" else 1000)
+
+
+class ProjectSettings(ProjectValues):
+    """The settings that hold for one project: its own table over those for all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+
+
+class Settings(ProjectValues, BaseSettings):
+    """All settings of one process; made by `Settings.load`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    redis_url: Annotated[SecretStr, RedisUrl()] = Field(
+        default=SecretStr(""),
+        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/master/0` or `redis+cluster://h1,h2`",
+    )
+    redis_password_file: Annotated[Path | None, FilePath()] = Field(
+        default=None, description="File that holds the Redis password, in place of one in the URL"
+    )
+    namespace: Annotated[str, Pattern(r"[A-Za-z0-9_.:-]{1,64}", "1 to 64 letters, digits and _ . : -")] = (
+        Field(default="fcm", description="First part of every Redis key")
+    )
+    credentials: Annotated[str, CredentialsSource()] = Field(
+        default="",
+        description="Service-account file, a folder of such files, `adc` (the machine's own identity) or `none` (an endpoint that asks for no token)",
+    )
+    projects: Annotated[tuple[str, ...], ProjectIds()] = Field(
+        default=(),
+        description="Projects to serve",
+        json_schema_extra={"shown": "those with credentials"},
+    )
+    max_in_flight: Annotated[int, Whole(1, 1_000_000)] = Field(
+        default=20_000, description="Most messages in a worker at once"
+    )
+    max_in_flight_bytes: Annotated[int, Size(2**20)] = Field(
+        default=64 * 2**20, description="Most bytes of jobs in a worker at once"
+    )
+    lease_s: Annotated[float, Duration(1, 600)] = Field(
+        default=15.0,
+        description="Without a sign of life for this long, a worker's jobs are taken over by others",
+    )
+    drain_s: Annotated[float, Duration(0, 3600)] = Field(
+        default=25.0, description="Time to finish what is in flight after SIGTERM"
+    )
+    http_port: Annotated[int, Whole(0, 65535)] = Field(
+        default=8080,
+        description="Port of `/livez`, `/readyz` and `/metrics`; 0: any free one, named in the log",
+    )
+    log_format: Annotated[Literal["auto", "console", "json"], OneOf(("auto", "console", "json"))] = Field(
+        default="auto", description="`auto`: `console` on a terminal, `json` otherwise"
+    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], OneOf(("debug", "info", "warning", "error"))
+    ] = Field(default="info", description="Least serious log line to write")
+
+    _tables: dict[str, ProjectSettings] = PrivateAttr(default_factory=dict)
+    _untabled: dict[str, ProjectSettings] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Only what `load` passes: it has read file and environment, and knows what to call them in an error.
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, config: Path | None, environ: Mapping[str, str]) -> Self:
+        """Read the settings of this process.
+
+        Args:
+            config: a TOML file, or None.
+            environ: the environment; `DISPATCHER_*` in it wins over the same name in the file. A table
+                `[projects."id"]` is the more specific and wins, for its project, over both.
+
+        Raises:
+            SettingsError: a name is unknown or a value not allowed. One line that names the setting, what was
+                found, and what is allowed; never the value of a secret.
+        """
+        names = frozenset(cls.model_fields)
+        file = sources.TomlFile(cls, config, names, frozenset(ProjectValues.model_fields))
+        environment = sources.Environment(cls, environ, names)
+        settings = sources.build(cls, file, environment)
+        settings._read_tables(file)  # noqa: SLF001 - its own
+        return settings
+
+    def _read_tables(self, file: sources.TomlFile) -> None:
+        for project, table in file.tables.items():
+            merged = {"id": project, **self._for_all(), **table}
+            self._tables[project] = sources.build_table(ProjectSettings, merged, file, project)
+
+    def _for_all(self) -> dict[str, object]:
+        return {
+            name: getattr(self, name) for name in ProjectValues.model_fields if name in self.model_fields_set
+        }
+
+    def project(self, project: str) -> ProjectSettings:
+        """The settings that hold for this project: its table, else those for all."""
+        merged = self._tables.get(project) or self._untabled.get(project)
+        if merged is None:
+            merged = ProjectSettings.model_validate({"id": project, **self._for_all()})
+            self._untabled[project] = merged
+        return merged
+
+    @property
+    def tabled_projects(self) -> tuple[str, ...]:
+        """The projects that have a table of their own."""
+        return tuple(self._tables)
+
+    def require_redis_url(self) -> str:
+        """The Redis URL, password and all, for whoever opens the connection.
+
+        Raises:
+            SettingsError: none is set.
+        """
+        url = self.redis_url.get_secret_value()
+        if not url:
+            raise SettingsError(f"DISPATCHER_REDIS_URL is not set; allowed: {RedisUrl().allowed}")
+        return url
+
+    def require_credentials(self) -> str:
+        """The source of credentials for all projects: a path, `adc` or `none`.
+
+        Raises:
+            SettingsError: none is set.
+        """
+        if not self.credentials:
+            raise SettingsError(f"DISPATCHER_CREDENTIALS is not set; allowed: {CredentialsSource().allowed}")
+        return self.credentials

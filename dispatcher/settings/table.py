@@ -1,0 +1,48 @@
+"""The table of settings as data and as Markdown: the README's is printed from here, so it cannot be wrong."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic.fields import FieldInfo
+
+from dispatcher.settings.model import ProjectValues, Settings
+from dispatcher.settings.sources import PREFIX, kind_of
+
+
+class Row(NamedTuple):
+    """One setting, as people read it."""
+
+    variable: str
+    kind: str
+    default: str
+    meaning: str
+    per_project: bool
+
+
+def rows() -> list[Row]:
+    """Every setting: those of the worker, then those that can be set for one project."""
+    worker = [name for name in Settings.model_fields if name not in ProjectValues.model_fields]
+    return [_row(name, Settings.model_fields[name]) for name in (*worker, *ProjectValues.model_fields)]
+
+
+def _row(name: str, field: FieldInfo) -> Row:
+    kind = kind_of(field)
+    extra: Any = field.json_schema_extra or {}
+    default = extra.get("shown")
+    if default is None:
+        shown = kind.show(field.default) if field.default is not None else ""
+        default = f"`{shown}`" if shown else "-"
+    allowed = f"{kind.kind}: {kind.allowed}" if kind.kind == "word" else kind.kind
+    return Row(
+        PREFIX + name.upper(), allowed, default, field.description or "", name in ProjectValues.model_fields
+    )
+
+
+def markdown() -> str:
+    """The table in Markdown; `*` marks what can also be set for one project."""
+    lines = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for row in rows():
+        mark = " *" if row.per_project else ""
+        lines.append(f"| `{row.variable}`{mark} | {row.kind} | {row.default} | {row.meaning} |")
+    return "\n".join(lines) + "\n"
