@@ -1,0 +1,216 @@
+"""The admin API under `/_emulator/`: what arrived, and what shall happen from now on.
+
+For tests and demos: it asks for no credentials, like the rest of a process that serves loopback only.
+
+    GET    health                   ready; projects with credentials
+    GET    summary                  totals by status, code, project, kind and wire
+    GET    counts?by=               messages by `target`, `id`, `status` or `code`; also accepted=1, min=N, project=, kind=
+    GET    ledger?after=&limit=     rows in order of arrival; also project=, kind=, target=, id=
+    DELETE ledger                   forgets what arrived
+    GET    faults                   the scenario in force, and how often each rule fired
+    PUT    faults                   a new scenario; rules and limits begin afresh
+    GET    tokens?project=          states of tokens, counted, and those not registered by name; also token=
+    PUT    tokens                   states of tokens by name and by prefix
+    GET    topics?project=          topics and their subscribers, counted; also topic=
+    PUT    topics                   subscribes and unsubscribes
+    GET    oauth                    access tokens given out
+    PUT    oauth                    lifetime of access tokens; refusal of every assertion; revocation
+    POST   reset                    begins afresh; body `{"ledger": false, ...}` keeps a part
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from dispatcher.emulator.faults import Scenario
+from dispatcher.emulator.registry import TokenState
+from dispatcher.emulator.state import State
+from dispatcher.emulator.wire import Reply, Request, json_reply
+
+PREFIX = "/_emulator/"
+PAGE = 10_000
+"""Ledger rows a page holds unless asked otherwise; about a megabyte."""
+
+
+class TokensChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `PUT tokens`."""
+
+    project: str
+    tokens: dict[str, TokenState] = {}
+    prefixes: dict[str, TokenState] = {}
+
+
+class TopicsChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `PUT topics`."""
+
+    project: str
+    topic: str
+    subscribe: list[str] = []
+    unsubscribe: list[str] = []
+
+
+class OAuthChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `PUT oauth`; absent: unchanged. `refuse`: an OAuth error name, "" ends it."""
+
+    expires_in: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    refuse: str | None = None
+    revoke: bool = False
+
+
+class Reset(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST reset`: what is set back."""
+
+    ledger: bool = True
+    faults: bool = True
+    registry: bool = True
+
+
+class WrongUseError(Exception):
+    """The caller's mistake; `str()` says which."""
+
+
+class Admin:
+    """Answers requests to the admin API."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._routes: dict[tuple[str, str], Callable[[Request, dict[str, str]], Any]] = {
+            ("GET", "health"): self._health,
+            ("GET", "summary"): self._summary,
+            ("GET", "counts"): self._counts,
+            ("GET", "ledger"): self._ledger,
+            ("DELETE", "ledger"): self._clear,
+            ("GET", "faults"): self._faults,
+            ("PUT", "faults"): self._set_faults,
+            ("GET", "tokens"): self._tokens,
+            ("PUT", "tokens"): self._set_tokens,
+            ("GET", "topics"): self._topics,
+            ("PUT", "topics"): self._set_topics,
+            ("GET", "oauth"): self._oauth,
+            ("PUT", "oauth"): self._set_oauth,
+            ("POST", "reset"): self._reset,
+        }
+
+    def handle(self, request: Request) -> Reply:
+        """Answers one request: 200 with JSON; 400, 404 or 405 with `{"error": sentence}`."""
+        name = request.path.removeprefix(PREFIX).rstrip("/")
+        route = self._routes.get((request.method, name))
+        if route is None:
+            known = sorted(f"{method} {route}" for method, route in self._routes)
+            status = 405 if any(route == name for _, route in self._routes) else 404
+            return json_reply(
+                {"error": f"no {request.method} {name} here; there are: {', '.join(known)}"}, status
+            )
+        query = {key: values[-1] for key, values in parse_qs(request.query, keep_blank_values=True).items()}
+        try:
+            return json_reply(route(request, query))
+        except (WrongUseError, msgspec.DecodeError, ValueError) as error:
+            return json_reply({"error": str(error)}, 400)
+
+    def _health(self, _: Request, __: dict[str, str]) -> Any:
+        return {"ok": True, "projects": self._state.accounts}
+
+    def _summary(self, _: Request, __: dict[str, str]) -> Any:
+        return self._state.ledger.summary()
+
+    def _counts(self, _: Request, query: dict[str, str]) -> Any:
+        by = query.get("by", "target")
+        if by not in ("target", "id", "status", "code"):
+            raise WrongUseError(f"by={by}: must be target, id, status or code")
+        return self._state.ledger.counts(
+            by,
+            accepted_only=query.get("accepted", "") in ("1", "true"),
+            at_least=_number(query, "min", 1),
+            project=query.get("project", ""),
+            kind=query.get("kind", ""),
+        )
+
+    def _ledger(self, _: Request, query: dict[str, str]) -> Any:
+        rows, next_ = self._state.ledger.page(
+            _number(query, "after", 0),
+            _number(query, "limit", PAGE),
+            project=query.get("project", ""),
+            kind=query.get("kind", ""),
+            target=query.get("target", ""),
+            id_=query.get("id", ""),
+        )
+        columns = ["number", "time", "request", "project", "kind", "target", "id", "digest", "status", "code"]
+        return {"total": len(self._state.ledger), "columns": columns, "rows": rows, "next": next_}
+
+    def _clear(self, _: Request, __: dict[str, str]) -> Any:
+        self._state.ledger.clear()
+        return {"ok": True}
+
+    def _faults(self, _: Request, __: dict[str, str]) -> Any:
+        faults = self._state.messages.faults
+        return {"scenario": msgspec.to_builtins(faults.scenario), "rules": faults.counts()}
+
+    def _set_faults(self, request: Request, _: dict[str, str]) -> Any:
+        self._state.install(msgspec.json.decode(request.body or b"{}", type=Scenario))
+        return {"ok": True}
+
+    def _tokens(self, _: Request, query: dict[str, str]) -> Any:
+        known = self._state.messages.registry.project(_project(query))
+        if "token" in query:
+            return {"token": query["token"], "state": known.tokens.get(query["token"])}
+        return {
+            "counts": Counter(known.tokens.values()),
+            "prefixes": known.prefixes,
+            "marked": {token: state for token, state in known.tokens.items() if state != "registered"},
+        }
+
+    def _set_tokens(self, request: Request, _: dict[str, str]) -> Any:
+        change = msgspec.json.decode(request.body, type=TokensChange)
+        self._state.messages.registry.set_tokens(change.project, change.tokens, change.prefixes)
+        return {"ok": True}
+
+    def _topics(self, _: Request, query: dict[str, str]) -> Any:
+        topics = self._state.messages.registry.project(_project(query)).topics
+        if "topic" in query:
+            return {"topic": query["topic"], "subscribers": sorted(topics.get(query["topic"], ()))}
+        return {"topics": {topic: len(subscribers) for topic, subscribers in topics.items()}}
+
+    def _set_topics(self, request: Request, _: dict[str, str]) -> Any:
+        change = msgspec.json.decode(request.body, type=TopicsChange)
+        registry = self._state.messages.registry
+        registry.subscribe(change.project, change.topic, change.subscribe)
+        registry.unsubscribe(change.project, change.topic, change.unsubscribe)
+        return {"ok": True}
+
+    def _oauth(self, _: Request, __: dict[str, str]) -> Any:
+        authority = self._state.authority
+        return {"issued": authority.issued, "expires_in": authority.expires_in, "refuse": authority.refuse}
+
+    def _set_oauth(self, request: Request, _: dict[str, str]) -> Any:
+        change = msgspec.json.decode(request.body, type=OAuthChange)
+        authority = self._state.authority
+        if change.expires_in is not None:
+            authority.expires_in = change.expires_in
+        if change.refuse is not None:
+            authority.refuse = change.refuse
+        return {"ok": True, "revoked": authority.revoke_all() if change.revoke else 0}
+
+    def _reset(self, request: Request, _: dict[str, str]) -> Any:
+        what = msgspec.json.decode(request.body or b"{}", type=Reset)
+        self._state.reset(ledger=what.ledger, faults=what.faults, registry=what.registry)
+        return {"ok": True}
+
+
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit():
+        raise WrongUseError(f"{name}={text}: must be a whole number")
+    return int(text)
+
+
+def _project(query: dict[str, str]) -> str:
+    if not query.get("project"):
+        raise WrongUseError("project= is missing")
+    return query["project"]

@@ -1,0 +1,87 @@
+"""Service-account files that the emulator writes and believes."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+KEY_BITS = 2048
+
+
+class Account(msgspec.Struct):
+    """What the token endpoint must know of a service account.
+
+    Attributes:
+        project: the project it belongs to and may send for.
+        email: its name, `iss` of its assertions.
+        key_id: `kid` of its assertions.
+        public_key: what its assertions are checked with.
+    """
+
+    project: str
+    email: str
+    key_id: str
+    public_key: rsa.RSAPublicKey
+
+
+def file_of(directory: Path, project: str) -> Path:
+    """Where the credentials of a project are kept."""
+    return directory / f"{project}.json"
+
+
+def write_credentials(directory: Path, base_url: str, project: str) -> Account:
+    """Writes a service-account file whose `token_uri` points at this emulator.
+
+    The key of an earlier run is kept, so that a worker which has read the file goes on; only the address changes.
+
+    Args:
+        directory: created when missing; the file is `<project>.json`, readable by its owner only.
+        base_url: scheme, host and port, no slash at the end.
+        project: Firebase project id.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = file_of(directory, project)
+    private_key = _earlier_key(path) or rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    pem = private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    public_der = private_key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    key_id = sha256(public_der).hexdigest()[:40]
+    email = f"firebase-adminsdk-emulator@{project}.iam.gserviceaccount.com"
+    content = {
+        "type": "service_account",
+        "project_id": project,
+        "private_key_id": key_id,
+        "private_key": pem,
+        "client_email": email,
+        "client_id": str(int(sha256(project.encode()).hexdigest()[:15], 16)).zfill(21),
+        "auth_uri": f"{base_url}/o/oauth2/auth",
+        "token_uri": f"{base_url}/token",
+        "auth_provider_x509_cert_url": f"{base_url}/oauth2/v1/certs",
+        "universe_domain": "googleapis.com",
+    }
+    # A reader that polls the folder never sees half a file.
+    draft = path.with_suffix(".tmp")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)
+    return Account(project, email, key_id, private_key.public_key())
+
+
+def _earlier_key(path: Path) -> rsa.RSAPrivateKey | None:
+    try:
+        pem = json.loads(path.read_text())["private_key"]
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return key if isinstance(key, rsa.RSAPrivateKey) else None

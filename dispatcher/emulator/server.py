@@ -1,0 +1,221 @@
+"""Runs the emulator: one process, one event loop, HTTP/1.1 and HTTP/2 on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.embed import Server
+
+from dispatcher.emulator.app import Emulator
+from dispatcher.emulator.connections import cut
+from dispatcher.emulator.faults import Scenario
+from dispatcher.emulator.wire import Reply, Request
+from dispatcher.errors import SettingsError
+
+BACKLOG = 4096
+"""Connections that may wait or be open; a v1 client over HTTP/1.1 opens one per message under way."""
+PROBE_INTERVAL = 0.005
+FLUSH_TIME = 0.02
+
+
+class Options(msgspec.Struct, kw_only=True):
+    """How the emulator is run.
+
+    Attributes:
+        host: address to listen on.
+        port: 0: any that is free.
+        credentials: folder to write one service-account file per project into; None: none are written.
+        projects: ids to write credentials for.
+        scenario: faults, quotas and limits from the start.
+        tls_cert, tls_key: PEM files; with both it speaks TLS and chooses the HTTP version by ALPN.
+        max_streams: concurrent HTTP/2 streams of a connection; Google's is 100 (quota rules, section 6).
+        public_host: host name for the credentials' addresses, where clients do not reach it under `host`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    credentials: Path | None = None
+    projects: list[str] = []
+    scenario: Scenario = msgspec.field(default_factory=Scenario)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_streams: int = 100
+    public_host: str = ""
+
+
+class Ready(msgspec.Struct, omit_defaults=True):
+    """What is told once it serves: the ready line is this as JSON.
+
+    Attributes:
+        url: base of every endpoint, no slash at the end.
+        credentials: the files written, by project.
+    """
+
+    url: str
+    credentials: dict[str, str] = {}
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Reads a faults file.
+
+    Raises:
+        SettingsError: it cannot be read, or is no scenario.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Scenario)
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise SettingsError(f"faults file {path}: {error}") from error
+
+
+def run(options: Options, *, ready: Callable[[Ready], None]) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        options: see there.
+        ready: called once, when connections are answered.
+
+    Raises:
+        SettingsError: the port is taken, a project id or a certificate is wrong, the folder cannot be written.
+    """
+    uvloop.run(serve(options, ready=ready))
+
+
+async def serve(
+    options: Options, *, ready: Callable[[Ready], None], stop: asyncio.Event | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT, or until `stop` is set; see `run`."""
+    loop = asyncio.get_running_loop()
+    emulator = Emulator(options.scenario)
+    with _reserved(options) as reservation:
+        port = reservation.getsockname()[1]
+        told = _enrol(options, emulator, port)
+        server = _server(options, emulator, port)
+        stopping = stop or asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        serving = loop.create_task(server.serve())
+        stopped = loop.create_task(stopping.wait())
+        try:
+            await _listening(options.host, port, serving)
+            ready(told)
+            await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            server.stop()
+            await serving
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def _reserved(options: Options) -> socket.socket:
+    """A socket that holds the port, never listening: the server's own shares it by SO_REUSEPORT.
+
+    Without it another process could take a port that was free a moment ago, or two emulators share one unnoticed.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        if options.port:
+            with socket.socket(family) as probe:  # without SO_REUSEPORT: fails if anybody has the port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((options.host, options.port))
+        reservation = socket.socket(family)
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reservation.bind((options.host, options.port))
+    except OSError as error:
+        reason = (
+            "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
+        )
+        raise SettingsError(
+            f"port {options.port} of {options.host} {reason}; choose another, or 0 for any"
+        ) from error
+    return reservation
+
+
+def _enrol(options: Options, emulator: Emulator, port: int) -> Ready:
+    scheme = "https" if options.tls_cert else "http"
+    host = options.public_host or ("127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host)  # noqa: S104 - compared, not bound
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    if options.credentials is None:
+        return Ready(url)
+    try:
+        files = emulator.state.enrol(options.credentials, url, options.projects)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"credentials in {options.credentials} cannot be written: {error}") from error
+    return Ready(url, files)
+
+
+def _server(options: Options, emulator: Emulator, port: int) -> Any:  # granian annotates only a part of it
+    async def endpoint(scope: Any, protocol: Any) -> None:
+        await _serve_one(emulator, scope, protocol)
+
+    try:
+        return Server(
+            endpoint,
+            address=options.host,
+            port=port,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.auto,
+            websockets=False,
+            backlog=BACKLOG,
+            log_enabled=False,
+            http1_settings=HTTP1Settings(),
+            http2_settings=HTTP2Settings(max_concurrent_streams=options.max_streams),
+            ssl_cert=options.tls_cert,
+            ssl_key=options.tls_key,
+            ssl_protocol_min=SSLProtocols.tls12,
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"certificate {options.tls_cert} or key {options.tls_key}: {error}") from error
+
+
+async def _serve_one(emulator: Emulator, scope: Any, protocol: Any) -> None:
+    """Carries one request from the HTTP server to the emulator, and the reply back with its troubles."""
+    body = await protocol()
+    request = Request(scope.method, scope.path, scope.query_string, scope.headers.get, body, scope.client)
+    reply = emulator.handle(request)
+    if reply.delay > 0.0:
+        await asyncio.sleep(reply.delay)
+    if reply.cut:
+        cut(request.peer)
+    if reply.keep is not None and reply.keep < len(reply.body):
+        await _break_off(reply, reply.keep, protocol)
+        return
+    protocol.response_bytes(reply.status, reply.headers, reply.body)
+
+
+async def _break_off(reply: Reply, keep: int, protocol: Any) -> None:
+    """Promises the whole body and sends a part of it: the HTTP server closes the connection (or stream) over that."""
+    stream = protocol.response_stream(
+        reply.status, [*reply.headers, ("content-length", str(len(reply.body)))]
+    )
+    await stream.send_bytes(reply.body[:keep])
+    # The server drops what it has not written yet when it meets the gap: give it time to write.
+    await asyncio.sleep(FLUSH_TIME)
+
+
+async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    """Waits until connections are taken; raises what the server raised if it ends before."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    while True:
+        if serving.done():
+            serving.result()
+            raise SettingsError(f"the HTTP server on port {port} ended before it served")
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            await asyncio.sleep(PROBE_INTERVAL)
+        else:
+            writer.close()
+            return
