@@ -28,7 +28,7 @@ from dispatcher.model import (
 )
 from dispatcher.policy.classify import classify
 from dispatcher.policy.health import Answers
-from dispatcher.policy.schedule import interval
+from dispatcher.policy.schedule import INTERVALS
 from dispatcher.policy.settle import Rules, decide, next_state, together
 from dispatcher.protocol.job import dead_fields, encode_retry_fields
 from dispatcher.protocol.outcome import encode_outcome
@@ -312,7 +312,7 @@ def _delayed(
         due=due,
         fields=encode_retry_fields(cut, state),
         # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
-        hold=Hold(target.key, interval(target.kind), due if error is not None else 0.0)
+        hold=Hold(target.key, INTERVALS[target.kind], due if error is not None else 0.0)
         if disposition.hold_target
         else None,
     )

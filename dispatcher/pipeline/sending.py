@@ -16,6 +16,7 @@ from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendRe
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.classify import classify
+from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -227,8 +228,7 @@ class Sending:
             return presets
         for number, ((job, _), (next_free, until)) in enumerate(zip(batch.messages(), pauses, strict=True)):
             slot = job.state.slot if job.state is not None else 0.0
-            free_to_go = slot >= until if slot else next_free <= now
-            if not free_to_go:
+            if not passes(slot, next_free, until, now):
                 presets.setdefault(number, HELD)
         return presets
 

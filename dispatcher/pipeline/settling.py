@@ -175,7 +175,7 @@ class Settling:
         """What the answers say together of the project, before each is judged on its own."""
         project, batch, responses = finished.project, finished.batch, finished.responses
         sent = batch.size - len(finished.presets)
-        if any([response.error is not None for response in responses]):
+        if any(response.error is not None for response in responses):
             answers = survey(batch, responses)
         else:
             answers = Answers(sent)
