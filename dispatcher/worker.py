@@ -243,9 +243,13 @@ class Worker:
                 log.info("jobs_handed_back", jobs=released)
         except (TimeoutError, QueueError) as error:
             log.warning("jobs_not_handed_back", error=str(error))
-        _, late = await asyncio.wait(
-            senders, timeout=max(0.0, deadline - SETTLE_MARGIN_S - asyncio.get_running_loop().time())
-        ) if senders else (None, None)
+        _, late = (
+            await asyncio.wait(
+                senders, timeout=max(0.0, deadline - SETTLE_MARGIN_S - asyncio.get_running_loop().time())
+            )
+            if senders
+            else (None, None)
+        )
         if late:
             log.warning("answers_not_awaited", batches=sending.on_the_wire)
             sending.cut_off()

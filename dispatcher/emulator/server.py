@@ -26,6 +26,7 @@ from dispatcher.errors import SettingsError
 BACKLOG = 4096
 """Connections that may wait or be open; a v1 client over HTTP/1.1 opens one per message under way."""
 PROBE_INTERVAL = 0.005
+FLUSH_TIME = 0.02
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -200,6 +201,8 @@ async def _break_off(reply: Reply, keep: int, protocol: Any) -> None:
         reply.status, [*reply.headers, ("content-length", str(len(reply.body)))]
     )
     await stream.send_bytes(reply.body[:keep])
+    # The server drops what it has not written yet when it meets the gap: give it time to write.
+    await asyncio.sleep(FLUSH_TIME)
 
 
 async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:

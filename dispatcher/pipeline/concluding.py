@@ -7,7 +7,7 @@ multicast job, either, on its own. An entry is settled once, with the effects of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -17,6 +17,7 @@ from dispatcher.model import (
     Attempt,
     Batch,
     Disposition,
+    ErrorCode,
     Fate,
     Job,
     JobState,
@@ -25,15 +26,13 @@ from dispatcher.model import (
     SendResponse,
     Status,
 )
-from dispatcher.policy.health import Findings
-from dispatcher.policy.schedule import interval
-from dispatcher.policy.settle import Rules, decide
+from dispatcher.policy.classify import classify
+from dispatcher.policy.health import Answers
+from dispatcher.policy.schedule import INTERVALS
+from dispatcher.policy.settle import Rules, decide, next_state, together
 from dispatcher.protocol.job import dead_fields, encode_retry_fields
 from dispatcher.protocol.outcome import encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
-
-HISTORY_LENGTH = 10
-"""Sends that are remembered: enough to see a pattern, bounded however long a message waits."""
 
 
 class Context(msgspec.Struct):
@@ -43,19 +42,17 @@ class Context(msgspec.Struct):
         now: Redis clock.
         rules: of the project.
         chance: uniform in [0, 1), new at each call.
-        findings: what the project's recent answers say together.
-        refreshed: credentials have been renewed since the answers' first send.
         failures_only: OUTCOMES=failures: no record of accepted messages.
-        retry_delay: extra seconds for a retry when the retry budget is used up; takes the number of retries.
+        pausing: codes that the project's health takes for the project's own fault.
+        extra_delay: seconds that the retry budget adds to each retry.
     """
 
     now: float
     rules: Rules
     chance: Callable[[], float]
-    findings: Findings
-    refreshed: bool = False
     failures_only: bool = False
-    retry_delay: Callable[[int], float] = lambda _retries: 0.0
+    pausing: Collection[ErrorCode] = ()
+    extra_delay: float = 0.0
 
 
 class Conclusion(msgspec.Struct):
@@ -146,8 +143,35 @@ def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context)
             )
         responses = [SendResponse()] * max(1, len(job.values))
         decided: list[Disposition | None] = [decision] * len(responses)
-        conclusion.items.append(_settle_job(job, responses, decided, context, conclusion, sent=False))
+        conclusion.items.append(_settle_job(job, responses, decided, context, conclusion))
     return conclusion
+
+
+def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
+    """Count what the answers say of the project, before any of them is judged on its own.
+
+    Args:
+        batch: what was sent.
+        responses: one a message, in its order; those of messages that were not sent have no error and no name.
+    """
+    answers = Answers(0)
+    throttled: set[str] = set()
+    for (job, position), response in zip(batch.messages(), responses, strict=True):
+        error = response.error
+        if error is None:
+            answers.total += bool(response.message_id)
+        elif error.fate is Fate.ANSWERED:
+            answers.total += 1
+            code = classify(error, job.kind).code
+            if error.http_status == 429:
+                answers.throttled += 1
+                throttled.add(job.target(position).key)
+            elif code is ErrorCode.MISMATCHED_CREDENTIAL:
+                answers.mismatched += 1
+            elif code is ErrorCode.THIRD_PARTY_AUTH_ERROR:
+                answers.platform += 1
+    answers.throttled_targets = throttled
+    return answers
 
 
 def _decide(
@@ -162,9 +186,12 @@ def _decide(
         now=context.now,
         chance=context.chance(),
         rules=context.rules,
-        findings=context.findings,
-        refreshed=context.refreshed,
         twin_accepted=job.multicast and any(sibling.error is None for sibling in siblings),
+        # What the sender can do at once it has done before it handed the answers over.
+        refreshed=True,
+        last_route=True,
+        pausing=context.pausing,
+        extra_delay=context.extra_delay,
     )
 
 
@@ -174,24 +201,23 @@ def _settle_job(
     decided: list[Disposition | None],
     context: Context,
     conclusion: Conclusion,
-    *,
-    sent: bool = True,
 ) -> Settled:
     """All effects of one entry."""
     fragments: list[bytes] = []
     counts: Counter[str] = Counter()
-    waiting: dict[tuple[object, ...], list[int]] = {}
+    waiting: list[tuple[int, Disposition]] = []
     dead: dict[tuple[Status, str, str], list[int]] = {}
     for position, (response, disposition) in enumerate(zip(responses, decided, strict=True)):
-        if disposition is not None and disposition.status is None:
-            waiting.setdefault(_together(position, disposition), []).append(position)
-            conclusion.waits[disposition.action, disposition.code] += 1
+        if disposition is not None:
             if disposition.pause_project and (
                 conclusion.pause is None or conclusion.pause.delay < disposition.delay
             ):
                 conclusion.pause = disposition
-            continue
-        outcome = _outcome(job, position, response, disposition, context, sent=sent)
+            if disposition.status is None:
+                waiting.append((position, disposition))
+                conclusion.waits[disposition.action, disposition.code] += 1
+                continue
+        outcome = _outcome(job, position, response, disposition, context)
         status, code = outcome.status, outcome.code
         conclusion.possible_duplicates += outcome.possible_duplicate and status is Status.ACCEPTED
         conclusion.ended[status, code] += 1
@@ -201,18 +227,16 @@ def _settle_job(
         if status in DEAD_STATUSES:
             dead.setdefault((status, code, outcome.reason), []).append(position)
     accepted = counts[Status.ACCEPTED]
-    delayed = []
-    for positions in waiting.values():
-        leader = decided[positions[0]]
-        assert leader is not None  # noqa: S101 - only positions with a disposition wait
-        delayed.append(_delayed(job, positions, leader, responses[positions[0]].error, context))
     return Settled(
         job.entry_id,
         b",".join(fragments),
         accepted=not waiting and accepted == len(decided),
-        delayed=delayed,
+        delayed=[
+            _delayed(job, positions, disposition, responses[positions[0]].error, context)
+            for positions, disposition in together(waiting)
+        ],
         dead=[
-            _dead_letter(job, positions, responses[positions[0]].error, *key, context, sent=sent)
+            _dead_letter(job, positions, responses[positions[0]].error, *key, context)
             for key, positions in dead.items()
         ],
         campaign=(job.campaign, dict(counts)) if job.campaign else None,
@@ -226,22 +250,14 @@ def dedup_origin(job: Job) -> str:
     return f"{job.lane}:{job.origin_id}"
 
 
-def _together(position: int, disposition: Disposition) -> tuple[object, ...]:
-    """Which waiting messages of one job may wait as one: the same step of the same rule, never held targets."""
-    if disposition.hold_target:
-        return (position,)
-    return (-1, disposition.action, disposition.code, disposition.counted, disposition.maybe_sent)
-
-
 def _outcome(
     job: Job,
     position: int,
     response: SendResponse,
     disposition: Disposition | None,
     context: Context,
-    *,
-    sent: bool,
 ) -> Outcome:
+    sent = disposition is None or response.error is not None
     outcome = Outcome(
         job.id,
         job.place(position) if job.values else 0,
@@ -282,35 +298,23 @@ def _delayed(
     job: Job, positions: list[int], disposition: Disposition, error: SendError | None, context: Context
 ) -> Delayed:
     """The messages at `positions`, waiting."""
-    state = job.state or JobState(job.entry_id, job.lane, job.enqueued_at)
-    was_sent = error is not None
-    history = state.history
+    cut = job.cut(positions)
     if error is not None:
-        attempt = Attempt(round(context.now, 3), error.http_status, disposition.code)
-        history = [*history, attempt][-HISTORY_LENGTH:]
-    delay = disposition.delay
-    if disposition.action is Action.RETRY and was_sent:
-        delay += context.retry_delay(len(positions))
-    state = msgspec.structs.replace(
-        state,
-        sends=state.sends + was_sent,
-        counted=state.counted + (was_sent and disposition.counted),
-        throttled=state.throttled + (was_sent and disposition.action in (Action.PAUSE_TARGET, Action.PAUSE_PROJECT)),
-        held=state.held + (was_sent and disposition.action is Action.HOLD_MESSAGE),
-        places=[job.place(position) for position in positions] if job.multicast else [],
-        slot=0.0,
-        duplicate=state.duplicate or disposition.maybe_sent or (error is not None and error.fate is Fate.UNKNOWN),
-        history=history,
-    )
-    due = context.now + delay
+        state = next_state(cut, disposition, error, round(context.now, 3))
+    else:
+        # Not sent: nothing has happened to it but time.
+        state = cut.state or JobState(job.entry_id, job.lane, job.enqueued_at)
+    due = context.now + disposition.delay
     target = job.target(positions[0])
     return Delayed(
         # Unique and the same in each repetition: a message waits in one place at a time.
         member=f"{state.lane}:{state.id}:{state.replay}:{job.place(positions[0])}",
         due=due,
-        fields=encode_retry_fields(job.cut(positions), state),
+        fields=encode_retry_fields(cut, state),
         # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
-        hold=Hold(target.key, interval(target.kind), due if was_sent else 0.0) if disposition.hold_target else None,
+        hold=Hold(target.key, INTERVALS[target.kind], due if error is not None else 0.0)
+        if disposition.hold_target
+        else None,
     )
 
 
@@ -322,12 +326,10 @@ def _dead_letter(
     code: str,
     reason: str,
     context: Context,
-    *,
-    sent: bool,
 ) -> list[bytes]:
     """The original fields and what became of them, flat."""
     history = list(job.state.history) if job.state is not None else []
-    if error is not None and sent:
+    if error is not None:
         history.append(Attempt(round(context.now, 3), error.http_status, code))
     return [
         *dead_fields(job, positions),

@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, Status, Stream
 from dispatcher.pipeline.concluding import dedup_origin
+from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.lanes import FairShare
-from dispatcher.pipeline.packing import Packing
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
 from dispatcher.protocol.job import decode_entry
@@ -70,7 +70,7 @@ class Intake:
         packing: Packing,
         settling: Settling,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         self._queue = queue
         self._projects = projects
@@ -128,10 +128,8 @@ class Intake:
             messages += count
             nbytes += job.nbytes
             unknown += job.unknown_fields
-            if count > most:
-                most = count
-            if job.nbytes > largest:
-                largest = job.nbytes
+            most = max(most, count)
+            largest = max(largest, job.nbytes)
         self._room.take(project_id, messages, nbytes)
         project.held[stream].update([entry_id for entry_id, _ in entries])
         self._size(project_id, stream).saw(most, largest)
@@ -163,7 +161,9 @@ class Intake:
         expired = [job for job in fit if job.expires_at <= now]
         early = [job for job in fit if now < job.expires_at and job.deliver_at > now]
         ready = [job for job in fit if job.deliver_at <= now < job.expires_at]
-        await self._end(project, stream, refused, epoch, Disposition(Action.FIX_REQUEST, status=Status.REJECTED))
+        await self._end(
+            project, stream, refused, epoch, Disposition(Action.FIX_REQUEST, status=Status.REJECTED)
+        )
         await self._end(project, stream, expired, epoch, EXPIRED)
         for job in early:
             wait = Disposition(Action.RETRY, delay=job.deliver_at - now, counted=False)
@@ -198,7 +198,9 @@ class Intake:
         self, project: Project, stream: Stream, jobs: list[Job], epoch: int, verdict: Disposition
     ) -> None:
         if jobs:
-            await self._settling.put(Finished(project, unsent_batch(project, stream, jobs, epoch), verdict=verdict))
+            await self._settling.put(
+                Finished(project, unsent_batch(project, stream, jobs, epoch), verdict=verdict)
+            )
 
     async def _read(self) -> None:
         """The reader: busy streams, in turns."""
@@ -256,11 +258,9 @@ class Intake:
         chosen = self._share.pick(open_streams)
         if chosen is None:
             return None
-        project = self._projects[chosen]
-        stream = project.reading_turns.pick(open_streams[chosen])
-        if stream is None:
-            return None
-        return project, stream, open_streams[chosen][stream]
+        project, counts = self._projects[chosen], open_streams[chosen]
+        turn = project.reading_turns.pick(counts)
+        return None if turn is None else (project, turn, counts[turn])
 
     def _may_read(self, project: Project, loop_now: float) -> bool:
         return project.lease.holds(loop_now) and not project.paused(self._queue.now())

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from dispatcher.model import STREAMS, Batch, Stream
-from dispatcher.policy.concurrency import Aimd
+from dispatcher.policy.concurrency import Concurrency
 from dispatcher.policy.health import Health
 from dispatcher.policy.lanes import LaneTurns
 from dispatcher.policy.packer import Packer
@@ -20,7 +20,6 @@ from dispatcher.protocol.job import DecodeLimits
 from dispatcher.settings import ProjectSettings
 from dispatcher.transport.auth import Credential
 from dispatcher.transport.wire import Transport
-
 
 BURST_S = 0.5
 """Depth of a project's quota bucket, in seconds of its rate."""
@@ -89,10 +88,8 @@ class Project:
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
         self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000)
-        # Limit of requests in flight, for each wire that `auto` may use (writer: settling).
-        self._concurrency = {
-            wire: Aimd(settings.concurrency(wire)) for wire in ("batch", "v1")
-        }
+        # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
+        self._concurrency = {wire: Concurrency(settings.concurrency(wire)) for wire in ("batch", "v1")}
         self.reading_turns = LaneTurns()
         self.sending_turns = LaneTurns()
         self.budget = RetryBudget()
@@ -100,9 +97,7 @@ class Project:
         self.lease = Lease()
         # Batches packed and not yet sent (writers: packing puts, sending takes).
         self.waiting: dict[Stream, deque[Batch]] = {stream: deque() for stream in STREAMS}
-        # Requests on the wire (writer: sending).
-        self.in_flight = 0
-        # Of these, topics and conditions.
+        # Batches of topics and conditions on the wire (writer: sending).
         self.broadcasts = 0
         # Entries in this process, from read to settled: what reconciliation compares with Redis
         # (writers: intake adds, settling removes).
@@ -121,7 +116,7 @@ class Project:
         self.urgent = asyncio.Event()
 
     @property
-    def concurrency(self) -> Aimd:
+    def concurrency(self) -> Concurrency:
         """The limit of requests in flight over the wire in use."""
         return self._concurrency[self.transport.name]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
 from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.classify import classify
+from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -26,13 +27,12 @@ LEASE_MARGIN_S = 0.5
 REDIS_REST_S = 0.25
 """Before asking again for quota that a missing Redis could not grant."""
 
-HIGH_TENTH = 10
-"""One in so many request slots is kept for the high lane."""
-
 HELD = Disposition(Action.PAUSE_TARGET, counted=False, hold_target=True)
 """A message whose target is paused: it takes the target's next slot, unsent."""
 
-LATE = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent", counted=False)
+LATE = Disposition(
+    Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent", counted=False
+)
 
 
 class Sending:
@@ -51,7 +51,7 @@ class Sending:
         settling: Settling,
         *,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         self._queue = queue
         self._settling = settling
@@ -89,7 +89,7 @@ class Sending:
                 batch = project.waiting[stream].popleft()
                 project.sending_turns.charge(stream, batch.size)
                 need = self._slots(project, batch)
-                project.in_flight += need
+                project.concurrency.start(need)
                 project.broadcasts += batch.broadcast
                 self.on_the_wire += 1
                 sends.create_task(self._send(project, batch, need, grant))
@@ -100,7 +100,9 @@ class Sending:
             return None
         if project.paused(self._queue.now()):
             return None
-        ready = [stream for stream, queue in project.waiting.items() if queue and self._fits(project, queue[0])]
+        ready = [
+            stream for stream, queue in project.waiting.items() if queue and self._fits(project, queue[0])
+        ]
         return project.sending_turns.pick(ready)
 
     def _slots(self, project: Project, batch: Batch) -> int:
@@ -110,12 +112,10 @@ class Sending:
     def _fits(self, project: Project, batch: Batch) -> bool:
         if batch.broadcast and project.broadcasts >= project.settings.topic_concurrency:
             return False
-        if project.in_flight == 0:
-            return True
-        limit = project.concurrency.limit
-        if batch.stream != "high":
-            limit -= limit // HIGH_TENTH
-        return project.in_flight + self._slots(project, batch) <= limit
+        concurrency = project.concurrency
+        return concurrency.running == 0 or self._slots(project, batch) <= concurrency.free(
+            high=batch.stream == "high"
+        )
 
     async def _admit(self, project: Project, stream: Stream) -> Grant | None:
         """Ask the project's quota for the first batch of `stream`; None: look around again."""
@@ -157,10 +157,11 @@ class Sending:
 
     async def _send(self, project: Project, batch: Batch, need: int, grant: Grant) -> None:
         """Everything about one batch from admission to settling's queue."""
+        concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
         try:
             finished = await self._exchange(project, batch, need, grant)
         finally:
-            project.in_flight -= need
+            concurrency.finish(need)
             project.broadcasts -= batch.broadcast
             self.on_the_wire -= 1
             project.wake.set()
@@ -177,7 +178,9 @@ class Sending:
         try:
             token = await project.credential.token()
         except CredentialsError as error:
-            return Finished(project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets)
+            return Finished(
+                project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
+            )
         responses = await self._call(project, sendable, token, need)
         refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
         if refused:
@@ -201,7 +204,9 @@ class Sending:
                 self._wire_timeouts.add(timeout)
                 return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
         except TimeoutError:
-            lost = SendError(Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came")
+            lost = SendError(
+                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
+            )
             return [SendResponse(error=lost)] * batch.size
         finally:
             self._wire_timeouts.discard(timeout)
@@ -223,8 +228,7 @@ class Sending:
             return presets
         for number, ((job, _), (next_free, until)) in enumerate(zip(batch.messages(), pauses, strict=True)):
             slot = job.state.slot if job.state is not None else 0.0
-            free_to_go = slot >= until if slot else next_free <= now
-            if not free_to_go:
+            if not passes(slot, next_free, until, now):
                 presets.setdefault(number, HELD)
         return presets
 
@@ -253,5 +257,7 @@ def _wants_new_token(response: SendResponse, batch: Batch) -> bool:
 
 def _no_credential(error: CredentialsError, count: int) -> list[SendResponse]:
     """No token, no send: the same as a refusal that a refresh has not mended."""
-    refused = SendError(Fate.NOT_SENT, 401, rpc_status="UNAUTHENTICATED", whole_request=True, reason=str(error))
+    refused = SendError(
+        Fate.NOT_SENT, 401, rpc_status="UNAUTHENTICATED", whole_request=True, reason=str(error)
+    )
     return [SendResponse(error=refused)] * count

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, Job, SendResponse, Stream
-from dispatcher.pipeline.concluding import Conclusion, Context, conclude, conclude_unsent, take_survey
+from dispatcher.pipeline.concluding import Conclusion, Context, conclude, conclude_unsent, survey
 from dispatcher.pipeline.project import Project
+from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
 from dispatcher.queue.settlement import SettleReply
 from dispatcher.queue.store import Queue
@@ -70,7 +71,7 @@ class Settling:
         room_changed: asyncio.Event,
         *,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         self._queue = queue
         self._room = room
@@ -152,13 +153,14 @@ class Settling:
             project.rules,
             random.random,
             failures_only=project.settings.outcomes == "failures",
-            retry_delay=project.budget.put_off,
         )
         if finished.verdict is not None:
             conclusion = conclude_unsent(batch.jobs, finished.verdict, context)
         else:
-            self._learn(project, batch, finished, context)
+            loop_now = asyncio.get_running_loop().time()
+            self._learn(finished, context, loop_now)
             conclusion = conclude(batch, finished.responses, finished.presets, context)
+            self._plan_retries(project, conclusion, context, loop_now)
         if conclusion.pause is not None:
             await self._pause(project, conclusion.pause)
         elif project.probing and finished.verdict is None and len(finished.presets) < batch.size:
@@ -169,34 +171,46 @@ class Settling:
         self.forget(project, batch.stream, batch.jobs)
         self._count(project, batch, conclusion, reply)
 
-    def _learn(self, project: Project, batch: Batch, finished: Finished, context: Context) -> None:
+    def _learn(self, finished: Finished, context: Context, loop_now: float) -> None:
         """What the answers say together of the project, before each is judged on its own."""
-        loop_now = asyncio.get_running_loop().time()
+        project, batch, responses = finished.project, finished.batch, finished.responses
         sent = batch.size - len(finished.presets)
-        if not any(response.error is not None for response in finished.responses):
-            project.health.add(loop_now, sent)
-            project.concurrency.succeeded(project.transport.requests(batch), loop_now)
-            return
-        survey = take_survey(batch, finished.responses)
-        project.health.add(
-            loop_now,
-            sent,
-            throttled=survey.throttled,
-            mismatched=survey.mismatched,
-            third_party=survey.third_party,
-        )
-        context.suspect_credential = project.health.credential_swapped(loop_now)
-        context.suspect_third_party = project.health.third_party_down(loop_now)
-        if project.health.congested(loop_now):
-            project.concurrency.congested(loop_now)
+        if any(response.error is not None for response in responses):
+            answers = survey(batch, responses)
+        else:
+            answers = Answers(sent)
+        findings = project.health.feed(loop_now, answers)
+        if findings.congested:
+            if project.concurrency.congested(loop_now):
+                self._log.warning("concurrency_halved", project=project.id, limit=project.concurrency.limit)
+        else:
+            project.concurrency.succeeded(project.transport.requests(batch))
+        context.pausing = findings.pausing
+        # `due` holds retries, and scheduled jobs at their first send.
+        first = sent if batch.stream != "due" else sum([not job.sends for job in batch.jobs])
+        project.budget.sent(loop_now, first)
+        context.extra_delay = project.budget.delay(loop_now)
+
+    def _plan_retries(
+        self, project: Project, conclusion: Conclusion, context: Context, loop_now: float
+    ) -> None:
+        retries = sum(count for (action, _), count in conclusion.waits.items() if action is Action.RETRY)
+        project.budget.plan(loop_now, retries)
+        if retries and context.extra_delay:
+            self._metrics.retries_over_budget.of(project.id).inc(retries)
 
     async def _pause(self, project: Project, disposition: Disposition) -> None:
         """The whole project stops, here at once and everywhere within a second."""
         probe, project.probing = project.probing, False
         project.paused_until = max(project.paused_until, self._queue.now() + disposition.delay)
+        project.health.reset()
         self._metrics.project_pauses.of(project.id, disposition.code).inc()
         self._log.warning(
-            "project_paused", project=project.id, code=disposition.code, reason=disposition.reason, for_s=round(disposition.delay)
+            "project_paused",
+            project=project.id,
+            code=disposition.code,
+            reason=disposition.reason,
+            for_s=round(disposition.delay),
         )
         pause = await self.insist(
             lambda: self._queue.pause_project(
@@ -233,7 +247,9 @@ class Settling:
             metrics.retries.of(project.id, code or action).inc(count)
         if conclusion.ended:
             now = reply.now
-            metrics.outcome_latency.of(batch.jobs[0].lane).observe_many([now - job.enqueued_at for job in batch.jobs])
+            metrics.outcome_latency.of(batch.jobs[0].lane).observe_many(
+                [now - job.enqueued_at for job in batch.jobs]
+            )
         if conclusion.possible_duplicates or reply.late:
             metrics.possible_duplicates.of(project.id).inc(conclusion.possible_duplicates + reply.late)
         if reply.stale:

@@ -6,9 +6,10 @@ Google closed its own `/batch` in 2024 (it answers 404); compatible gateways and
 from __future__ import annotations
 
 import asyncio
-from itertools import count
 
-from dispatcher.model import Batch, Fate, SendResponse
+from dispatcher.model import Batch, SendResponse
+from dispatcher.policy.classify import must_halve
+from dispatcher.protocol import multipart
 from dispatcher.protocol.answer import read_error
 from dispatcher.protocol.batch import decode_response, encode_request
 from dispatcher.protocol.message import bodies
@@ -56,7 +57,6 @@ class BatchTransport:
         self._url = endpoint.rstrip("/") + "/batch"
         self._boundary = boundary
         self._timeouts = timeouts
-        self._numbers = count(1)
 
     def requests(self, batch: Batch) -> int:  # noqa: ARG002 - always one, whatever the batch
         """One request, however many messages."""
@@ -86,15 +86,14 @@ class BatchTransport:
         return await self._post(batch, contents, access_token)
 
     async def _post(self, batch: Batch, contents: list[bytes], access_token: str) -> list[SendResponse]:
-        boundary = f"{self._boundary}{next(self._numbers):x}"
-        headers = {"Content-Type": f"multipart/mixed; boundary={boundary}"}
+        headers = {"Content-Type": multipart.content_type(self._boundary)}
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
         loop = asyncio.get_running_loop()
         started = loop.time()
         answer = await self._session.post(
             self._url,
-            encode_request(batch.project, contents, boundary),
+            encode_request(batch.project, contents, self._boundary),
             headers,
             self._timeouts.of(batch),
         )
@@ -102,22 +101,17 @@ class BatchTransport:
         if not isinstance(answer, Answer):
             return alike(len(contents), answer)
         if 200 <= answer.status < 300:
-            responses = decode_response(answer.content_type, answer.body, len(contents), date=answer.date)
-            if responses is None:
+            found = decode_response(answer.content_type, answer.body, len(contents), date=answer.date)
+            if found is None:
                 lost = unknown_fate("the answer is no multipart/mixed body", http_status=answer.status)
                 raise EndpointGone(alike(len(contents), lost), sent=True)
-            return responses
-        if answer.status in (400, 413) and len(contents) > 1:
-            # Our packing is at fault (too many, too large, malformed), not a token: nothing was sent, so each
-            # half may go on its own, down to the one message that the server cannot take.
+            return found.responses
+        error = read_error(answer.status, answer.retry_after, answer.date, answer.body, whole_request=True)
+        if answer.status in GONE and not error.fcm_code:
+            raise EndpointGone(alike(len(contents), error), sent=False)
+        if must_halve(error, len(contents)):
+            # Nothing was sent, so each half may go on its own, down to the one message the server cannot take.
             middle = len(contents) // 2
             first = await self._post(batch, contents[:middle], access_token)
             return first + await self._post(batch, contents[middle:], access_token)
-        error = read_error(answer.status, answer.retry_after, answer.date, answer.body)
-        error.whole_request = True
-        if answer.status in (500, 502, 504):
-            # Behind such an answer some messages may have gone out (429 and 503 refuse before any did).
-            error.fate = Fate.UNKNOWN
-        if answer.status in GONE and not error.fcm_code:
-            raise EndpointGone(alike(len(contents), error), sent=False)
         return alike(len(contents), error)

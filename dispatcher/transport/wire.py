@@ -9,7 +9,6 @@ import msgspec
 
 from dispatcher.model import Batch, Fate, SendError, SendResponse
 
-
 Observe = Callable[[str, int, list[float]], None]
 """Told of requests that have ended: wire, HTTP status (0: no answer), how long each took in seconds."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -28,7 +28,7 @@ class Controller(Duty):
     """
 
     def __init__(
-        self, queue: Queue, projects: dict[str, Project], metrics: Metrics, log: FilteringBoundLogger
+        self, queue: Queue, projects: dict[str, Project], metrics: Metrics, log: BoundLogger
     ) -> None:
         super().__init__(LOOK_S, log)
         self._queue = queue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -29,7 +29,7 @@ class Janitor(Duty):
         queue: Queue,
         projects: dict[str, Project],
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         super().__init__(EVERY_S, log)
         self._queue = queue
@@ -52,4 +52,6 @@ class Janitor(Duty):
         trimmed = await self._queue.trim(project.id, which, retention_s=retention_s, max_entries=max_entries)
         if trimmed.unread:
             self._metrics.retention_cut.of(project.id, which).inc(trimmed.unread)
-            self._log.warning("retention_cut_unread", project=project.id, stream=which, entries=trimmed.unread)
+            self._log.warning(
+                "retention_cut_unread", project=project.id, stream=which, entries=trimmed.unread
+            )

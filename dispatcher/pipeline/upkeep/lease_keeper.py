@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -32,7 +32,7 @@ class LeaseKeeper(Duty):
         projects: dict[str, Project],
         lease_s: float,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         super().__init__(lease_s / 3, log)
         self._queue = queue
@@ -46,7 +46,9 @@ class LeaseKeeper(Duty):
         held = [project for project in self._projects.values() if project.lease.epoch]
         # From before the call was sent: Redis may have counted from then.
         asked = loop.time()
-        lost = set(await self._queue.renew([project.id for project in held], self._lease_s)) if held else set()
+        lost = (
+            set(await self._queue.renew([project.id for project in held], self._lease_s)) if held else set()
+        )
         for project in held:
             if project.id not in lost:
                 lease = project.lease

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -40,7 +40,7 @@ class Observer(Duty):
         room: Room,
         connections: Callable[[], int],
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         super().__init__(EVERY_S, log)
         self._queue = queue
@@ -66,14 +66,16 @@ class Observer(Duty):
         self.redis_seen_at = loop.time()
         for project_id, found in stats.items():
             for stream, count in found.lanes.items():
-                metrics.backlog.of(project_id, stream).set(count + (found.delayed_due if stream == "due" else 0))
+                metrics.backlog.of(project_id, stream).set(
+                    count + (found.delayed_due if stream == "due" else 0)
+                )
                 metrics.oldest_age.of(project_id, stream).set(found.oldest.get(stream, 0.0))
             metrics.delayed.of(project_id).set(found.delayed)
             metrics.dead.of(project_id).set(found.dead)
             metrics.paused_targets.of(project_id).set(found.paused_targets)
         for project in self._projects.values():
             metrics.in_flight.of(project.id).set(self._room.held(project.id))
-            metrics.requests_in_flight.of(project.id).set(project.in_flight)
+            metrics.requests_in_flight.of(project.id).set(project.concurrency.running)
             metrics.concurrency_limit.of(project.id).set(project.concurrency.limit)
         metrics.in_flight_bytes.of().set(self._room.nbytes)
         metrics.redis_commands.of().value = self._queue.commands

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.model import Action, Disposition, ErrorCode, Status, Stream
 from dispatcher.pipeline.intake import Intake, unsent_batch
@@ -17,7 +17,7 @@ from dispatcher.pipeline.project import Project, Watcher
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.policy.room import Room
-from dispatcher.protocol.job import DecodeLimits, identify
+from dispatcher.protocol.job import identify
 from dispatcher.queue.reclaim import Reclaimed
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -61,7 +61,7 @@ class Recoverer(Duty):
         room: Room,
         lease_s: float,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: BoundLogger,
     ) -> None:
         super().__init__(lease_s / 3, log)
         self._queue = queue
@@ -78,11 +78,19 @@ class Recoverer(Duty):
         for project in list(self._projects.values()):
             now = loop.time()
             lease = project.lease
-            if not lease.holds(now) or now - lease.held_since < self._lease_s or project.paused(self._queue.now()):
+            if (
+                not lease.holds(now)
+                or now - lease.held_since < self._lease_s
+                or project.paused(self._queue.now())
+            ):
                 continue
             for orphan in await self._queue.orphans(project.id):
                 more = True
-                while more and lease.holds(loop.time()) and self._room.free(project.id, "high", self._room.max_messages).messages:
+                while (
+                    more
+                    and lease.holds(loop.time())
+                    and self._room.free(project.id, "high", self._room.max_messages).messages
+                ):
                     epoch = lease.epoch
                     reclaimed = await self._queue.reclaim(project.id, orphan.stream, orphan.owner, epoch)
                     more = reclaimed.more and bool(reclaimed.entries)
@@ -90,13 +98,21 @@ class Recoverer(Duty):
                         await self._take(project, orphan.stream, orphan.owner, reclaimed, epoch)
         return None
 
-    async def _take(self, project: Project, stream: Stream, owner: str, reclaimed: Reclaimed, epoch: int) -> None:
+    async def _take(
+        self, project: Project, stream: Stream, owner: str, reclaimed: Reclaimed, epoch: int
+    ) -> None:
         ids = [entry_id for entry_id, _ in reclaimed.entries]
         crashes = reclaimed.crashes
         self._metrics.reclaimed.of(project.id).inc(len(ids))
         # Before anything is decoded: if one of these kills us, the log names it.
         self._log.info(
-            "jobs_reclaimed", project=project.id, stream=stream, owner=owner, jobs=len(ids), crashes=crashes, first=ids[0]
+            "jobs_reclaimed",
+            project=project.id,
+            stream=stream,
+            owner=owner,
+            jobs=len(ids),
+            crashes=crashes,
+            first=ids[0],
         )
         if crashes == 0:
             await self._intake.accept(project, stream, reclaimed.entries, epoch)

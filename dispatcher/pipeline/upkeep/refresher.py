@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from dispatcher.errors import CredentialsError
 from dispatcher.pipeline.project import Project
@@ -21,7 +21,7 @@ class Refresher(Duty):
         log: the worker's.
     """
 
-    def __init__(self, projects: dict[str, Project], metrics: Metrics, log: FilteringBoundLogger) -> None:
+    def __init__(self, projects: dict[str, Project], metrics: Metrics, log: BoundLogger) -> None:
         super().__init__(LOOK_S, log)
         self._projects = projects
         self._metrics = metrics
@@ -41,7 +41,9 @@ class Refresher(Duty):
                 else:
                     self._failed.discard(project.id)
             metrics = self._metrics
-            metrics.credential_refreshes.of(project.id, "ok").value = credential.refreshes - credential.failures
+            metrics.credential_refreshes.of(project.id, "ok").value = (
+                credential.refreshes - credential.failures
+            )
             metrics.credential_refreshes.of(project.id, "failed").value = credential.failures
             metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)
         return None

@@ -47,6 +47,8 @@ def test_topics_come_into_being_by_use_and_keep_subscribers() -> None:
     assert registry.project("p").topics == {"news": set(), "harvest": {"a"}}
 
 
-@pytest.mark.parametrize(("name", "good"), [("harvest-news_1.~%", True), ("", False), ("a b", False), ("x" * 901, False)])
+@pytest.mark.parametrize(
+    ("name", "good"), [("harvest-news_1.~%", True), ("", False), ("a b", False), ("x" * 901, False)]
+)
 def test_topic_names(name: str, good: bool) -> None:
     assert bool(TOPIC_NAME(name)) is good
