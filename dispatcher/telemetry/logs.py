@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 HIDDEN = "[hidden]"
 
@@ -136,11 +136,13 @@ def configure(
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
 
@@ -153,7 +155,7 @@ def _renderer(console: bool, stream: TextIO) -> Callable[[Any, str, EventDict], 
     return structlog.processors.JSONRenderer(sort_keys=False)
 
 
-def logger(name: str) -> FilteringBoundLogger:
+def logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a part of this service; `name` is the module's `__name__`."""
-    bound: FilteringBoundLogger = structlog.get_logger(name)
+    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return bound
