@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 
 import msgspec
+import orjson
 
 from dispatcher.model import (
     DEAD_STATUSES,
@@ -310,7 +311,7 @@ def _delayed(
         # Unique and the same in each repetition: a message waits in one place at a time.
         member=f"{state.lane}:{state.id}:{state.replay}:{job.place(positions[0])}",
         due=due,
-        fields=encode_retry_fields(cut, state),
+        fields=orjson.dumps(encode_retry_fields(cut, state)),
         # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
         hold=Hold(target.key, INTERVALS[target.kind], due if error is not None else 0.0)
         if disposition.hold_target

@@ -17,7 +17,7 @@ from dispatcher.pipeline.project import Project, Watcher
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.policy.room import Room
-from dispatcher.protocol.job import identify
+from dispatcher.protocol.job import decode_entry as identify
 from dispatcher.queue.reclaim import Reclaimed
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
