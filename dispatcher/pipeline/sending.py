@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
 from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
@@ -51,7 +51,7 @@ class Sending:
         settling: Settling,
         *,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         self._queue = queue
         self._settling = settling
