@@ -163,8 +163,8 @@ class Metrics:
     def _add(self, family: _Family) -> _Family:
         self.registry.register(family)
         self._rows.append(Row(family.name, family.type, family.labels, family.meaning))
-        if not family.labels:
-            family.of()  # without labels it stands at 0 from the start
+        if not family.labels and not isinstance(family, Gauge):
+            family.of()  # it stands at 0 from the start; a gauge does not claim to know before it is set
         return family
 
 
