@@ -34,7 +34,14 @@ class Running:
 @contextmanager
 def running(folder: Path, *arguments: str, verify: str | bool = True) -> Iterator[Running]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "dispatcher.emulator", "--write-credentials", str(folder / "keys"), *arguments],
+        [
+            sys.executable,
+            "-m",
+            "dispatcher.emulator",
+            "--write-credentials",
+            str(folder / "keys"),
+            *arguments,
+        ],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[3],

@@ -28,7 +28,10 @@ SCOPE = ["https://www.googleapis.com/auth/firebase.messaging"]
 
 
 async def test_a_message_is_taken_over_http_1(emulator) -> None:
-    async with aiohttp.ClientSession() as session, session.post(emulator.url + SEND, data=BODY, headers=BEARER) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(emulator.url + SEND, data=BODY, headers=BEARER) as answer,
+    ):
         assert answer.status == 200
         assert (await answer.json())["name"].startswith("projects/demo/messages/0:")
         assert answer.headers.getall("Vary") == ["Origin", "X-Origin", "Referer"]
@@ -47,7 +50,9 @@ async def test_many_messages_are_taken_at_once_over_one_http_2_connection(emulat
 
 @pytest.mark.parametrize("http2", [False, True])
 async def test_a_batch_of_500_is_taken(emulator, http2: bool) -> None:
-    bodies = [b'{"message":{"token":"t%d","notification":{"body":"%s"}}}' % (n, b"x" * 300) for n in range(500)]
+    bodies = [
+        b'{"message":{"token":"t%d","notification":{"body":"%s"}}}' % (n, b"x" * 300) for n in range(500)
+    ]
     async with httpx.AsyncClient(http1=not http2, http2=http2, trust_env=False) as client:
         answer = await client.post(
             emulator.url + "/batch",
@@ -89,7 +94,10 @@ async def test_a_cut_takes_only_its_own_connection(emulator) -> None:
 @pytest.mark.parametrize("keep", [0, 1, 30])
 async def test_a_truncated_answer_breaks_off_after_so_many_bytes(emulator, keep: int) -> None:
     emulator.put("faults", {"auth": "any", "rules": [{"truncate": keep}]})
-    async with aiohttp.ClientSession() as session, session.post(emulator.url + SEND, data=BODY, headers=BEARER) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(emulator.url + SEND, data=BODY, headers=BEARER) as answer,
+    ):
         assert answer.status == 200
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
@@ -104,8 +112,11 @@ async def test_what_arrives_of_a_truncated_batch_can_be_read(emulator) -> None:
     body = encode_request("demo", [BODY] * 20, "b")
     headers = {"Content-Type": "multipart/mixed; boundary=b", **BEARER}
     received = b""
-    async with aiohttp.ClientSession() as session, session.post(emulator.url + "/batch", data=body, headers=headers) as answer:
-        with pytest.raises(aiohttp.ClientPayloadError):
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(emulator.url + "/batch", data=body, headers=headers) as answer,
+    ):
+        with pytest.raises(aiohttp.ClientPayloadError):  # noqa: PT012 - what came before the break is the point
             async for piece in answer.content.iter_any():
                 received += piece
         responses = decode_response(answer.headers["Content-Type"], received, 20).responses
@@ -116,11 +127,16 @@ async def test_what_arrives_of_a_truncated_batch_can_be_read(emulator) -> None:
 
 def test_google_auth_gets_a_token_by_the_written_credentials(start) -> None:
     emulator = start("--projects", "demo,other")
-    credentials = service_account.Credentials.from_service_account_file(emulator.credentials["demo"], scopes=SCOPE)
+    credentials = service_account.Credentials.from_service_account_file(
+        emulator.credentials["demo"], scopes=SCOPE
+    )
     credentials.refresh(GoogleRequest())
     bearer = {"Authorization": f"Bearer {credentials.token}"}
     assert httpx.post(emulator.url + SEND, content=BODY, headers=bearer).status_code == 200
-    assert httpx.post(emulator.url + SEND.replace("demo", "other"), content=BODY, headers=bearer).status_code == 403
+    assert (
+        httpx.post(emulator.url + SEND.replace("demo", "other"), content=BODY, headers=bearer).status_code
+        == 403
+    )
     assert httpx.post(emulator.url + SEND, content=BODY, headers=BEARER).status_code == 401
     emulator.put("oauth", {"revoke": True})
     assert httpx.post(emulator.url + SEND, content=BODY, headers=bearer).status_code == 401
@@ -147,7 +163,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     pem, key_pem = folder / "cert.pem", folder / "key.pem"
     pem.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     key_pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
     )
     return pem, key_pem
 
@@ -162,7 +180,10 @@ def test_over_tls_the_http_version_is_agreed_by_alpn(start, tmp_path: Path) -> N
             answer = client.post(emulator.url + SEND, content=BODY)
             assert (answer.http_version, answer.status_code) == (version, 401)
     emulator.put("faults", {"auth": "any", "rules": [{"cut": "before"}]})
-    with httpx.Client(verify=trusted, http2=True, trust_env=False) as client, pytest.raises(httpx.RemoteProtocolError):
+    with (
+        httpx.Client(verify=trusted, http2=True, trust_env=False) as client,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
         client.post(emulator.url + SEND, content=BODY, headers=BEARER)
 
 
