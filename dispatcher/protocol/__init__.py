@@ -5,7 +5,9 @@ use one half, the emulator the other, and one test vector serves both.
 
     job.py        one stream entry <-> Job
     message.py    the v1 Message resource: checked once, then one request body per target
-    schema.py     its fields and types, and what is wrong with one that does not fit
+    schema.py     its fields and their types
+    rules.py      what FCM asks beyond types: keys, lengths, durations, the payload's size
+    leisure.py    the long way to read one: other spellings, and what exactly is wrong
     multipart.py  multipart/mixed, reader and writer
     batch.py      the `/batch` request and answer
     answer.py     the v1 answer and error

@@ -53,8 +53,12 @@ def test_outcomes_are_read_as_they_were_written(outcomes):
 def test_what_is_empty_is_absent():
     written = orjson.loads(encode_outcome(Outcome("1-0", 0, Status.ACCEPTED, 1, 10.25, 11.5)))
     assert written == {
-        "job": "1-0", "index": 0, "status": "accepted", "attempts": 1,
-        "enqueued_at": 10.25, "settled_at": 11.5,
+        "job": "1-0",
+        "index": 0,
+        "status": "accepted",
+        "attempts": 1,
+        "enqueued_at": 10.25,
+        "settled_at": 11.5,
     }
 
 
