@@ -10,7 +10,9 @@ def emulator() -> Emulator:
     return Emulator(Scenario(auth="any"), clock=lambda: 1_731_000_000.0)
 
 
-def asked(at_work: Emulator, method: str, path: str, body: object = None, query: str = "") -> dict[str, object]:
+def asked(
+    at_work: Emulator, method: str, path: str, body: object = None, query: str = ""
+) -> dict[str, object]:
     text = b"" if body is None else orjson.dumps(body)
     reply = at_work.handle(Request(method, f"/_emulator/{path}", query, lambda _: None, text))
     return {"status": reply.status} | orjson.loads(reply.body)
@@ -20,7 +22,13 @@ def send(at_work: Emulator, *tokens: str) -> list[int]:
     header = {"authorization": "Bearer x"}.get
     return [
         at_work.handle(
-            Request("POST", "/v1/projects/demo/messages:send", "", header, b'{"message":{"token":"%b"}}' % token.encode())
+            Request(
+                "POST",
+                "/v1/projects/demo/messages:send",
+                "",
+                header,
+                b'{"message":{"token":"%b"}}' % token.encode(),
+            )
         ).status
         for token in tokens
     ]
@@ -45,7 +53,12 @@ def test_the_ledger_can_be_cleared() -> None:
 
 def test_faults_are_set_and_shown_with_what_they_did() -> None:
     at_work = emulator()
-    asked(at_work, "PUT", "faults", {"auth": "any", "rules": [{"name": "down", "error": "UNAVAILABLE", "times": 1}]})
+    asked(
+        at_work,
+        "PUT",
+        "faults",
+        {"auth": "any", "rules": [{"name": "down", "error": "UNAVAILABLE", "times": 1}]},
+    )
     assert send(at_work, "a", "a") == [503, 200]
     shown = asked(at_work, "GET", "faults")
     assert shown["rules"] == [{"name": "down", "matched": 1, "fired": 1}]
@@ -54,7 +67,12 @@ def test_faults_are_set_and_shown_with_what_they_did() -> None:
 
 def test_tokens_change_their_state() -> None:
     at_work = emulator()
-    asked(at_work, "PUT", "tokens", {"project": "demo", "tokens": {"a": "unregistered"}, "prefixes": {"x-": "invalid"}})
+    asked(
+        at_work,
+        "PUT",
+        "tokens",
+        {"project": "demo", "tokens": {"a": "unregistered"}, "prefixes": {"x-": "invalid"}},
+    )
     assert send(at_work, "a", "b", "x-1") == [404, 200, 400]
     assert asked(at_work, "GET", "tokens", query="project=demo") == {
         "status": 200,
@@ -75,7 +93,12 @@ def test_topics_keep_subscribers() -> None:
 
 def test_the_token_endpoint_can_be_told_what_to_do() -> None:
     at_work = emulator()
-    assert asked(at_work, "PUT", "oauth", {"expires_in": 5, "refuse": "invalid_grant", "revoke": True})["revoked"] == 0
+    assert (
+        asked(at_work, "PUT", "oauth", {"expires_in": 5, "refuse": "invalid_grant", "revoke": True})[
+            "revoked"
+        ]
+        == 0
+    )
     shown = asked(at_work, "GET", "oauth")
     assert (shown["expires_in"], shown["refuse"], shown["issued"]) == (5.0, "invalid_grant", 0)
 

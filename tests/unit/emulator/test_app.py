@@ -10,7 +10,9 @@ BODY = b'{"message":{"token":"t"}}'
 
 
 def emulator(*rules: Rule, **settings: object) -> Emulator:
-    return Emulator(Scenario(rules=list(rules), **({"auth": "any"} | settings)), clock=lambda: 1_731_000_000.0)
+    return Emulator(
+        Scenario(rules=list(rules), **({"auth": "any"} | settings)), clock=lambda: 1_731_000_000.0
+    )
 
 
 def sent(at_work: Emulator, path: str = SEND, method: str = "POST", body: bytes = BODY) -> Reply:

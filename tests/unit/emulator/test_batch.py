@@ -46,7 +46,9 @@ def test_every_part_is_answered_in_order() -> None:
 
 
 def test_one_bad_part_does_not_touch_the_others() -> None:
-    at_work = emulator(Rule(target="t1", error="UNREGISTERED"), Rule(target="t2", error="UNAVAILABLE", retry_after=7))
+    at_work = emulator(
+        Rule(target="t1", error="UNREGISTERED"), Rule(target="t2", error="UNAVAILABLE", retry_after=7)
+    )
     responses = answer(post(at_work, encode_request("demo", bodies(4), "b")), 4).responses
     assert [response.error.fcm_code if response.error else "" for response in responses] == [
         "", "UNREGISTERED", "UNAVAILABLE", "",
@@ -91,7 +93,9 @@ def test_more_than_500_parts_are_refused_as_a_whole() -> None:
     assert len(at_work.state.ledger) == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"rubbish", b"--b--\r\n", b"--b\r\nContent-Type: application/http\r\n\r\nnothing\r\n--b--"])
+@pytest.mark.parametrize(
+    "body", [b"", b"rubbish", b"--b--\r\n", b"--b\r\nContent-Type: application/http\r\n\r\nnothing\r\n--b--"]
+)
 def test_what_is_no_batch_is_refused_as_a_whole(body: bytes) -> None:
     reply = post(emulator(), body)
     assert reply.status == 400
@@ -110,7 +114,9 @@ def test_a_bad_outer_token_refuses_the_whole() -> None:
 def test_a_part_with_a_bad_token_of_its_own_is_refused_alone() -> None:
     at_work = emulator()
     body = encode_request("demo", bodies(2), "b").replace(
-        b"Content-Type: application/json\r\n", b"Content-Type: application/json\r\nAuthorization: Basic x\r\n", 1
+        b"Content-Type: application/json\r\n",
+        b"Content-Type: application/json\r\nAuthorization: Basic x\r\n",
+        1,
     )
     responses = answer(post(at_work, body), 2).responses
     assert responses[0].error.error_info == "CREDENTIALS_MISSING"
@@ -128,7 +134,10 @@ def test_a_part_for_another_path_is_not_found() -> None:
 def test_shuffled_parts_are_still_found_by_their_ids() -> None:
     at_work = emulator(Rule(target="t5", parts="shuffle"))
     reply = post(at_work, encode_request("demo", bodies(50), "b"))
-    order = [part.headers["content-id"] for part in read(reply.body, boundary_of(header(reply, "content-type"))).parts]
+    order = [
+        part.headers["content-id"]
+        for part in read(reply.body, boundary_of(header(reply, "content-type"))).parts
+    ]
     assert order != sorted(order, key=lambda text: int(text.rpartition("-")[2]))
     assert all(response.error is None for response in answer(reply, 50).responses)
 

@@ -62,7 +62,9 @@ def test_a_bucket_refills_and_tells_what_it_was_told_to_tell() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=60), st.floats(0.5, 20.0), st.integers(1, 5))
-def test_a_bucket_never_lets_more_through_than_burst_and_rate(gaps: list[float], rate: float, burst: int) -> None:
+def test_a_bucket_never_lets_more_through_than_burst_and_rate(
+    gaps: list[float], rate: float, burst: int
+) -> None:
     at_work = limits(Limit(per_second=rate, burst=float(burst)))
     now, passed = 1000.0, 0
     for gap in gaps:

@@ -97,7 +97,11 @@ def test_a_rule_may_answer_as_a_front_end_does() -> None:
 
 def test_a_rule_may_have_a_body_of_its_own() -> None:
     answered = sent(rules(Scenario(rules=[Rule(status=200, body="{}")])), {"token": "t"})
-    assert (answered.status, answered.body, answered.content_type) == (200, b"{}", "application/json; charset=UTF-8")
+    assert (answered.status, answered.body, answered.content_type) == (
+        200,
+        b"{}",
+        "application/json; charset=UTF-8",
+    )
 
 
 def test_a_cut_before_processing_leaves_a_row_that_was_never_accepted() -> None:
@@ -119,6 +123,8 @@ def test_the_send_path_names_the_project(path: str) -> None:
     assert project_of(path) == "demo"
 
 
-@pytest.mark.parametrize("path", ["/v1/projects//messages:send", "/v1/projects/a/b/messages:send", "/batch", ""])
+@pytest.mark.parametrize(
+    "path", ["/v1/projects//messages:send", "/v1/projects/a/b/messages:send", "/batch", ""]
+)
 def test_other_paths_name_none(path: str) -> None:
     assert project_of(path) is None

@@ -31,7 +31,13 @@ def sign(authority: Authority, folder: Path) -> Callable[..., str]:
     key = orjson.loads(file_of(folder, "demo").read_bytes())
 
     def signed(**changes: object) -> str:
-        claims = {"iss": key["client_email"], "scope": SCOPE, "aud": key["token_uri"], "iat": NOW, "exp": NOW + 3600}
+        claims = {
+            "iss": key["client_email"],
+            "scope": SCOPE,
+            "aud": key["token_uri"],
+            "iat": NOW,
+            "exp": NOW + 3600,
+        }
         signer = crypt.RSASigner.from_string(key["private_key"], key["private_key_id"])
         return jwt.encode(signer, {**claims, **changes}).decode()
 
@@ -50,7 +56,9 @@ def test_a_signed_assertion_is_worth_an_access_token(authority: Authority, sign:
     assert (answer["expires_in"], answer["token_type"]) == (3599, "Bearer")
     assert authority.refusal_of(f"Bearer {answer['access_token']}", "demo", NOW) == ""
     assert authority.refusal_of(f"bearer {answer['access_token']}", "other", NOW) == "IAM_PERMISSION_DENIED"
-    assert authority.refusal_of(f"Bearer {answer['access_token']}", "demo", NOW + 3600) == "ACCESS_TOKEN_EXPIRED"
+    assert (
+        authority.refusal_of(f"Bearer {answer['access_token']}", "demo", NOW + 3600) == "ACCESS_TOKEN_EXPIRED"
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,9 @@ def test_rubbish_is_an_invalid_grant(authority: Authority, assertion: str) -> No
 def test_a_changed_assertion_does_not_verify(authority: Authority, sign: Callable[..., str]) -> None:
     head, _, signature = sign().split(".")
     other_claims = sign(scope=SCOPE + " more").split(".")[1]
-    assert orjson.loads(asked(authority, f"{head}.{other_claims}.{signature}").body)["error"] == "invalid_grant"
+    assert (
+        orjson.loads(asked(authority, f"{head}.{other_claims}.{signature}").body)["error"] == "invalid_grant"
+    )
 
 
 def test_another_grant_type_is_not_supported(authority: Authority, sign: Callable[..., str]) -> None:

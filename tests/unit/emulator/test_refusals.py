@@ -4,7 +4,12 @@ import pytest
 from dispatcher.emulator.refusals import CHALLENGED, REFUSALS, extra_headers, refusal
 from dispatcher.protocol.answer import read_error, read_retry_after
 
-ABOUT_THE_CALLER = {"CREDENTIALS_MISSING", "ACCESS_TOKEN_EXPIRED", "IAM_PERMISSION_DENIED", "SERVICE_DISABLED"}
+ABOUT_THE_CALLER = {
+    "CREDENTIALS_MISSING",
+    "ACCESS_TOKEN_EXPIRED",
+    "IAM_PERMISSION_DENIED",
+    "SERVICE_DISABLED",
+}
 
 
 @pytest.mark.parametrize("name", sorted(REFUSALS))
@@ -41,12 +46,16 @@ def test_a_quota_of_the_project_names_it() -> None:
 
 
 def test_an_invalid_token_is_named_by_a_violation_or_not_at_all() -> None:
-    assert read_error(400, None, None, refusal("INVALID_REGISTRATION", "p")[1]).violations == ["message.token"]
+    assert read_error(400, None, None, refusal("INVALID_REGISTRATION", "p")[1]).violations == [
+        "message.token"
+    ]
     assert read_error(400, None, None, refusal("INVALID_REGISTRATION_BARE", "p")[1]).violations == []
 
 
 def test_only_a_401_about_the_access_token_carries_a_challenge() -> None:
-    assert [name for name in sorted(REFUSALS) if extra_headers(name, None, "seconds", 0.0)] == sorted(CHALLENGED)
+    assert [name for name in sorted(REFUSALS) if extra_headers(name, None, "seconds", 0.0)] == sorted(
+        CHALLENGED
+    )
 
 
 def test_retry_after_rounds_up_in_both_forms() -> None:
