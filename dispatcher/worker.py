@@ -125,7 +125,7 @@ class Worker:
         except CredentialsError as error:
             raise SettingsError(str(error)) from None
         async with AsyncExitStack() as stack:
-            queue = await Queue.connect(
+            queue = Queue.at(
                 settings.require_redis_url(),
                 consumer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
                 namespace=settings.namespace,

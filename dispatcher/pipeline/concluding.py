@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 
 import msgspec
+import orjson
 
 from dispatcher.model import (
     DEAD_STATUSES,
@@ -28,10 +29,10 @@ from dispatcher.model import (
 )
 from dispatcher.policy.classify import classify
 from dispatcher.policy.health import Answers
-from dispatcher.policy.schedule import interval
+from dispatcher.policy.schedule import INTERVALS
 from dispatcher.policy.settle import Rules, decide, next_state, together
 from dispatcher.protocol.job import dead_fields, encode_retry_fields
-from dispatcher.protocol.outcome import encode_outcome
+from dispatcher.protocol.outcome import encode_history, encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 
 
@@ -45,6 +46,7 @@ class Context(msgspec.Struct):
         failures_only: OUTCOMES=failures: no record of accepted messages.
         pausing: codes that the project's health takes for the project's own fault.
         extra_delay: seconds that the retry budget adds to each retry.
+        pauses: ends of the pauses that this batch began, by target; filled while deciding.
     """
 
     now: float
@@ -53,6 +55,7 @@ class Context(msgspec.Struct):
     failures_only: bool = False
     pausing: Collection[ErrorCode] = ()
     extra_delay: float = 0.0
+    pauses: dict[str, float] = {}
 
 
 class Conclusion(msgspec.Struct):
@@ -306,15 +309,18 @@ def _delayed(
         state = cut.state or JobState(job.entry_id, job.lane, job.enqueued_at)
     due = context.now + disposition.delay
     target = job.target(positions[0])
+    hold = None
+    if disposition.hold_target:
+        # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
+        # Several 429s of one target in one batch are one pause: the jitter is the target's, not the message's.
+        until = context.pauses.setdefault(target.key, due) if error is not None else 0.0
+        hold = Hold(target.key, INTERVALS[target.kind], until)
     return Delayed(
         # Unique and the same in each repetition: a message waits in one place at a time.
         member=f"{state.lane}:{state.id}:{state.replay}:{job.place(positions[0])}",
         due=due,
-        fields=encode_retry_fields(cut, state),
-        # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
-        hold=Hold(target.key, interval(target.kind), due if error is not None else 0.0)
-        if disposition.hold_target
-        else None,
+        fields=orjson.dumps(encode_retry_fields(cut, state)),
+        hold=hold,
     )
 
 
@@ -336,7 +342,7 @@ def _dead_letter(
         *(b"status", status.encode()),
         *(b"code", code.encode()),
         *(b"reason", reason.encode()),
-        *(b"history", msgspec.json.encode([[a.at, a.http_status, a.code] for a in history])),
+        *(b"history", encode_history(history)),
         *(b"lane", job.lane.encode()),
         *(b"died_at", f"{context.now:.3f}".encode()),
     ]

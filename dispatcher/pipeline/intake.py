@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, Status, Stream
@@ -70,7 +70,7 @@ class Intake:
         packing: Packing,
         settling: Settling,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         self._queue = queue
         self._projects = projects

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
 from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.classify import classify
+from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -50,7 +51,7 @@ class Sending:
         settling: Settling,
         *,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         self._queue = queue
         self._settling = settling
@@ -227,8 +228,7 @@ class Sending:
             return presets
         for number, ((job, _), (next_free, until)) in enumerate(zip(batch.messages(), pauses, strict=True)):
             slot = job.state.slot if job.state is not None else 0.0
-            free_to_go = slot >= until if slot else next_free <= now
-            if not free_to_go:
+            if not passes(slot, next_free, until, now):
                 presets.setdefault(number, HELD)
         return presets
 

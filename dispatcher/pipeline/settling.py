@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, Job, SendResponse, Stream
@@ -71,7 +71,7 @@ class Settling:
         room_changed: asyncio.Event,
         *,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         self._queue = queue
         self._room = room
@@ -149,7 +149,7 @@ class Settling:
     async def _settle(self, finished: Finished) -> None:
         project, batch = finished.project, finished.batch
         context = Context(
-            self._queue.now(),
+            round(self._queue.now(), 3),
             project.rules,
             random.random,
             failures_only=project.settings.outcomes == "failures",
@@ -175,7 +175,7 @@ class Settling:
         """What the answers say together of the project, before each is judged on its own."""
         project, batch, responses = finished.project, finished.batch, finished.responses
         sent = batch.size - len(finished.presets)
-        if any([response.error is not None for response in responses]):
+        if any(response.error is not None for response in responses):
             answers = survey(batch, responses)
         else:
             answers = Answers(sent)

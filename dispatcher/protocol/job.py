@@ -88,8 +88,31 @@ def decode_entry(
                     0.0,
                     read.ttl,
                 )
+    job = _blank(project, stream, entry_id, fields, limits)
+    given = dict(zip(fields[::2], fields[1::2], strict=True))
+    job.unknown_fields = len(given.keys() - _KNOWN)
+    job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
+    return job
+
+
+def identify(project: str, stream: Stream, entry_id: str, fields: list[bytes], limits: DecodeLimits) -> Job:
+    """A job of which only its identity is read: for an entry whose content is not to be touched (poison).
+
+    Args:
+        project: Firebase project id.
+        stream: where it stands.
+        entry_id: its id.
+        fields: name, value, name, value, ...
+        limits: from the settings.
+    """
+    job = _blank(project, stream, entry_id, fields, limits)
+    _identify(job, dict(zip(fields[::2], fields[1::2], strict=True)), limits)
+    return job
+
+
+def _blank(project: str, stream: Stream, entry_id: str, fields: list[bytes], limits: DecodeLimits) -> Job:
     at = int(entry_id.partition("-")[0]) / 1000
-    job = Job(
+    return Job(
         entry_id=entry_id,
         stream=stream,
         project=project,
@@ -104,10 +127,6 @@ def decode_entry(
         enqueued_at=at,
         expires_at=at + limits.default_expiry_s,
     )
-    given = dict(zip(fields[::2], fields[1::2], strict=True))
-    job.unknown_fields = len(given.keys() - _KNOWN)
-    job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
-    return job
 
 
 def _size_fault(job: Job, limits: DecodeLimits) -> Refusal | None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import msgspec
 
 from dispatcher.queue.access import Access
+from dispatcher.queue.quota import PROBE_S
+from dispatcher.queue.script import Script
+
+SHORTEST_S = 60.0
+"""A project's pause is at least this long (quotas of FCM are per minute)."""
+LONGEST_S = 3600.0
+"""Doubling ends here; what a Retry-After asks for is kept whatever it is."""
+
+_PAUSE = Script("pause")
+_PROBE = Script("probe")
+_CLOSE = Script("close")
 
 
 class ProjectPause(msgspec.Struct, gc=False):
@@ -37,12 +50,23 @@ class Circuit(Access):
             reason: for people.
             probe: the answer was to the probe.
         """
-        raise NotImplementedError
+        args = (
+            round(seconds * 1000),
+            reason,
+            int(probe),
+            self.consumer,
+            round(SHORTEST_S * 1000),
+            round(LONGEST_S * 1000),
+        )
+        sent = monotonic()
+        until, step, whole, micros = await self.server.eval(_PAUSE, (self.keys.control(project),), args)
+        return ProjectPause(until / 1000, step, self.server.clock.note(sent, int(whole) + int(micros) / 1e6))
 
-    async def claim_probe(self, project: str, ttl: float = 90.0) -> bool:
+    async def claim_probe(self, project: str, ttl: float = PROBE_S) -> bool:
         """Be the one who probes a project whose pause is over; `grant` then lets one batch of this worker pass."""
-        raise NotImplementedError
+        args = (self.consumer, round(ttl * 1000))
+        return bool(await self.server.eval(_PROBE, (self.keys.control(project),), args))
 
     async def close(self, project: str) -> bool:
         """The probe succeeded: go on, ramping up over 60 s. Returns whether there was a pause to end."""
-        raise NotImplementedError
+        return bool(await self.server.eval(_CLOSE, (self.keys.control(project),), ()))

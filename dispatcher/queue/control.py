@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
+from typing import Any
 
 import msgspec
 
+from dispatcher.errors import QueueError
 from dispatcher.queue.access import Access
+from dispatcher.queue.connection import Command
+from dispatcher.queue.script import Script
+
+RAMP_S = 60.0
+"""How long a project takes to come back to its full rate (the grant script reckons with the same)."""
+
+_VERDICT = Script("verdict")
+_PREFIX = "verdict:"
 
 
 class Control(msgspec.Struct, gc=False):
@@ -37,8 +48,36 @@ class ControlTable(Access):
 
     async def controls(self, projects: Sequence[str]) -> dict[str, Control]:
         """Read the control hash of each project, in one round trip."""
-        raise NotImplementedError
+        now = self.server.clock.now() if self.server.clock.known else await self.server.time()
+        commands: list[Command] = [("HGETALL", self.keys.control(project)) for project in projects]
+        found = {}
+        for project, reply in zip(projects, await self.server.pipeline(commands), strict=True):
+            if isinstance(reply, QueueError):
+                raise reply
+            found[project] = _control(reply, now)
+        return found
 
     async def set_verdict(self, project: str, name: str, value: str, ttl_s: float) -> None:
         """Share a finding with all replicas for a time; works on a full Redis."""
-        raise NotImplementedError
+        args = (_PREFIX + name, value, round(ttl_s * 1000))
+        sent = monotonic()
+        time = await self.server.eval(_VERDICT, (self.keys.control(project),), args)
+        self.server.clock.note(sent, int(time[0]) + int(time[1]) / 1e6)
+
+
+def _control(flat: list[Any], now: float) -> Control:
+    fields = {flat[i].decode(): flat[i + 1].decode(errors="replace") for i in range(0, len(flat), 2)}
+    ramp = float(fields.get("pause:ramp", 0)) / 1000
+    verdicts = {}
+    for name, text in fields.items():
+        if name.startswith(_PREFIX):
+            ends, _, value = text.partition(":")
+            if float(ends) / 1000 > now:
+                verdicts[name.removeprefix(_PREFIX)] = value
+    return Control(
+        pause_until=float(fields.get("pause:until", 0)) / 1000,
+        pause_reason=fields.get("pause:reason", ""),
+        ramping="pause:until" not in fields and 0 <= now - ramp < RAMP_S,
+        verdicts=verdicts,
+        now=now,
+    )

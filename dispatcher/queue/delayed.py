@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
+from time import monotonic
 
 import msgspec
 
 from dispatcher.queue.access import Access
-from dispatcher.queue.settlement import Delayed
+from dispatcher.queue.connection import Arg
+from dispatcher.queue.script import Script
+from dispatcher.queue.settlement import MAX_BYTES, Delayed
+
+_PROMOTE = Script("promote")
+_DELAY = Script("delay")
+_PAGE = 500
+"""Jobs a call."""
 
 
 class Promotion(msgspec.Struct, gc=False):
@@ -33,7 +42,16 @@ class DelayedSet(Access):
 
     async def promote(self, project: str, limit: int = 200) -> Promotion:
         """Move up to `limit` jobs whose time has come to the `due` stream; none while the project is paused."""
-        raise NotImplementedError
+        names = (
+            self.keys.delayed(project),
+            self.keys.delayed_jobs(project),
+            self.keys.stream(project, "due"),
+            self.keys.control(project),
+        )
+        sent = monotonic()
+        moved, due, paused, seconds, micros = await self.server.eval(_PROMOTE, names, (limit,))
+        now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
+        return Promotion(moved, due / 1000 if due >= 0 else None, bool(paused), now)
 
     async def delay(self, project: str, jobs: Sequence[Delayed]) -> int:
         """Add jobs straight to the delayed set (`hold` is not looked at); a member that waits is left alone.
@@ -42,6 +60,18 @@ class DelayedSet(Access):
             How many were new.
 
         Raises:
-            QueueFull: none of them was added.
+            QueueFull: Redis refuses; of more than 500 jobs or 1 MB, earlier ones may be in. Repeat it with all.
         """
-        raise NotImplementedError
+        names = (self.keys.delayed(project), self.keys.delayed_jobs(project))
+        added = 0
+        args: list[Arg] = []
+        weight = 0
+        for job in jobs:
+            args += (job.member, ceil(job.due * 1000), job.fields)
+            weight += len(job.fields)
+            if len(args) >= 3 * _PAGE or weight >= MAX_BYTES:
+                added += await self.server.eval(_DELAY, names, args)
+                args, weight = [], 0
+        if args:
+            added += await self.server.eval(_DELAY, names, args)
+        return added

@@ -46,6 +46,8 @@ _NEVER = (
 
 def mapped(error: Exception) -> QueueError:
     """Our error for one of the client's; the text keeps what the server said."""
+    if error.args and isinstance(error.args[0], redis_errors.RedisError):
+        error = error.args[0]  # what went wrong while connecting comes wrapped as "cannot connect"
     text = str(error) or type(error).__name__
     if isinstance(error, _RIGHTS):
         return QueueMisconfigured(f"Redis refuses this user: {text}")

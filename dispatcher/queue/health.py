@@ -32,7 +32,7 @@ class Health(Access):
 
     async def ping(self) -> float:
         """Whether it answers; returns the Redis clock, seconds."""
-        raise NotImplementedError
+        return await self.server.time()
 
     async def check_server(self) -> ServerReport:
         """Look at version, eviction policy, persistence and rights.

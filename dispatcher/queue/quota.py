@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Literal
 
 import msgspec
 
 from dispatcher.queue.access import Access
+from dispatcher.queue.script import Script
+
+PROBE_S = 90.0
+"""How long a probe may take before another worker may try: longer than any request's timeout."""
+
+_GRANT = Script("grant")
 
 CircuitState = Literal["closed", "open", "probe", "ramp"]
 
@@ -52,4 +59,11 @@ class Quota(Access):
             use: share of it to use.
             burst_s: depth of the bucket, in seconds of the rate.
         """
-        raise NotImplementedError
+        names = (self.keys.quota(project), self.keys.control(project), self.keys.pauses(project))
+        cost = 60e6 / (per_minute * use)
+        args = (n, cost, burst_s * 1e6, int(high), self.consumer, round(PROBE_S * 1000))
+        sent = monotonic()
+        reply = await self.server.eval(_GRANT, names, args)
+        granted, wait, largest, circuit, pause_end, paused, seconds, micros = reply
+        now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
+        return Grant(bool(granted), wait / 1e6, largest, circuit.decode(), pause_end / 1000, paused, now)

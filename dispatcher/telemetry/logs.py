@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 HIDDEN = "[hidden]"
 
@@ -136,13 +136,11 @@ def configure(
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=False,
     )
 
@@ -155,7 +153,7 @@ def _renderer(console: bool, stream: TextIO) -> Callable[[Any, str, EventDict], 
     return structlog.processors.JSONRenderer(sort_keys=False)
 
 
-def logger(name: str) -> structlog.stdlib.BoundLogger:
+def logger(name: str) -> FilteringBoundLogger:
     """The logger of a part of this service; `name` is the module's `__name__`."""
-    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    bound: FilteringBoundLogger = structlog.get_logger(name)
     return bound

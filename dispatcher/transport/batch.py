@@ -101,8 +101,8 @@ class BatchTransport:
         if not isinstance(answer, Answer):
             return alike(len(contents), answer)
         if 200 <= answer.status < 300:
-            responses = decode_response(answer.content_type, answer.body, len(contents), date=answer.date)
-            if responses is None:
+            found = decode_response(answer.content_type, answer.body, len(contents), date=answer.date)
+            if found is None:
                 lost = unknown_fate("the answer is no multipart/mixed body", http_status=answer.status)
                 raise EndpointGone(alike(len(contents), lost), sent=True)
             return found.responses

@@ -6,7 +6,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import DispatcherError
 
@@ -19,7 +19,7 @@ class Duty(ABC):
         log: the worker's.
     """
 
-    def __init__(self, rest_s: float, log: BoundLogger) -> None:
+    def __init__(self, rest_s: float, log: FilteringBoundLogger) -> None:
         self._rest_s = rest_s
         self._log = log
         self._failing = False

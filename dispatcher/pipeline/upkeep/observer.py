@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -40,7 +40,7 @@ class Observer(Duty):
         room: Room,
         connections: Callable[[], int],
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         super().__init__(EVERY_S, log)
         self._queue = queue

@@ -1,0 +1,188 @@
+"""From Redis to recorded outcome: what one worker process costs a message, over each wire.
+
+Enqueues first, then starts the worker, and measures from its first settled message to its last: CPU of the worker
+process, messages a second, peak memory, Redis commands a batch. The bare loop of the same primitives (`bare.py`)
+runs in the same call, so that the ratio survives a noisy machine.
+
+    python benchmarks/pipeline.py                      # the table of README.md
+    python benchmarks/pipeline.py --wires batch --jobs 100000 --rounds 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from dispatcher.queue.embedded import EmbeddedRedis
+
+HERE = Path(__file__).parent
+PROJECT = "bench"
+STREAM = f"fcm:{{{PROJECT}}}:jobs:normal"
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def message(number: int) -> bytes:
+    """About 300 bytes, as a token message of a chat looks."""
+    token = f"bench{number:011d}:APA91b" + "x" * 118
+    return (
+        b'{"token":"%b","notification":{"title":"New message","body":"Anna: see you at the harbour at eight?"},'
+        b'"data":{"chat":"4711","kind":"text"},"android":{"priority":"high"}}' % token.encode()
+    )
+
+
+def enqueue(client: redis.Redis, count: int) -> None:
+    """Fill the lane with `count` jobs."""
+    for start in range(0, count, 5000):
+        with client.pipeline(transaction=False) as pipe:
+            for number in range(start, min(count, start + 5000)):
+                pipe.execute_command("XADD", STREAM, "*", "message", message(number))
+            pipe.execute()
+
+
+@contextmanager
+def process(command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A child, ended by its id at the end."""
+    child = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+@contextmanager
+def server(latency_ms: float) -> Iterator[str]:
+    """The fixed-answer FCM; yields its URL."""
+    with process([sys.executable, str(HERE / "server.py"), "0", str(latency_ms)]) as child:
+        assert child.stdout is not None
+        yield f"http://127.0.0.1:{int(child.stdout.readline())}"
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def peak_rss_mb(pid: int) -> float:
+    """Peak resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def metric(port: int, name: str) -> float:
+    """The sum of a metric's series."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
+
+
+def run_worker(
+    redis_url: str, endpoint: str, wire: str, jobs: int, measure: int, port: int
+) -> dict[str, float]:
+    """One worker over `jobs` waiting jobs; measures the first `measure` of them."""
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    enqueue(client, jobs)
+    target = jobs - measure
+    settings = {
+        "DISPATCHER_REDIS_URL": redis_url,
+        "DISPATCHER_CREDENTIALS": "none",
+        "DISPATCHER_PROJECTS": PROJECT,
+        "DISPATCHER_FCM_ENDPOINT": endpoint,
+        "DISPATCHER_TRANSPORT": wire,
+        "DISPATCHER_QUOTA_PER_MINUTE": "1000000000",
+        "DISPATCHER_HTTP_PORT": str(port),
+        "DISPATCHER_LOG_LEVEL": "error",
+    }
+    with process([sys.executable, "-m", "dispatcher", "worker"], **settings) as child:
+        wait_until(lambda: client.xlen(STREAM) < jobs, child)
+        first, started, cpu = client.xlen(STREAM), time.perf_counter(), cpu_s(child.pid)
+        wait_until(lambda: client.xlen(STREAM) <= target, child)
+        last, took, cpu = client.xlen(STREAM), time.perf_counter() - started, cpu_s(child.pid) - cpu
+        settled = first - last
+        commands = metric(port, "dispatcher_redis_commands_total")
+        batches = metric(port, "dispatcher_batch_messages_count")
+        return {
+            "msg_per_s": settled / took,
+            "cpu_us": cpu / settled * 1e6,
+            "rss_mb": peak_rss_mb(child.pid),
+            "commands_a_batch": commands / batches,
+        }
+
+
+def wait_until(condition, child: subprocess.Popen[str], limit_s: float = 600) -> None:
+    """Look every 5 ms."""
+    deadline = time.perf_counter() + limit_s
+    while not condition():
+        if child.poll() is not None:
+            raise SystemExit(f"the worker ended with {child.returncode}")
+        if time.perf_counter() > deadline:
+            raise SystemExit(f"not done after {limit_s:g} s")
+        time.sleep(0.005)
+
+
+def run_bare(redis_url: str, endpoint: str, jobs: int) -> dict[str, float]:
+    """The bare loop."""
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    enqueue(client, jobs)
+    command = [sys.executable, str(HERE / "bare.py"), redis_url, endpoint, PROJECT, str(jobs)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--wires", nargs="+", default=["bare", "batch", "v1"])
+    options.add_argument("--jobs", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--measure", type=int, default=100_000, help="most messages measured a round")
+    options.add_argument("--latency-ms", type=float, default=0.0)
+    options.add_argument("--port", type=int, default=18080)
+    arguments = options.parse_args()
+    print("| wire | jobs waiting | msg/s | worker CPU us/message | peak RSS MB | Redis commands a batch |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with EmbeddedRedis() as store, server(arguments.latency_ms) as endpoint:
+        for jobs in arguments.jobs:
+            for wire in arguments.wires:
+                measure = min(jobs, arguments.measure if wire != "v1" else arguments.measure // 5)
+                rounds = []
+                for _ in range(arguments.rounds):
+                    if wire == "bare":
+                        rounds.append(run_bare(store.url, endpoint, measure))
+                    else:
+                        rounds.append(run_worker(store.url, endpoint, wire, jobs, measure, arguments.port))
+                median = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+                row = [
+                    wire,
+                    f"{jobs:,}" if wire != "bare" else "-",
+                    f"{median['msg_per_s']:,.0f}",
+                    f"{median['cpu_us']:.1f}",
+                    f"{median['rss_mb']:.0f}" if "rss_mb" in median else "-",
+                    f"{median['commands_a_batch']:.2f}" if "commands_a_batch" in median else "-",
+                ]
+                print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""A fixed answer at the speed of a socket: FCM's part in the benchmarks, so that the server is not what is measured.
+
+Serves `POST /batch` (as many parts as were sent, each accepted) and any other POST (one accepted message). Nothing
+is checked or remembered; `dispatcher emulator` is the one for tests.
+
+    python benchmarks/server.py PORT [LATENCY_MS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvloop
+
+BOUNDARY = b"batch_bench"
+NAME = b'{"name":"projects/bench/messages/0:1731000000222333%%5f0e1d2c%08x"}'
+PARTS = [
+    b"--batch_bench\r\nContent-Type: application/http\r\nContent-ID: response-%d\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nVary: Origin\r\n\r\n"
+    % number
+    + NAME % number
+    + b"\r\n"
+    for number in range(1, 501)
+]
+SINGLE = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: %d\r\n\r\n"
+    % len(NAME % 1)
+    + NAME % 1
+)
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection; requests one at a time."""
+
+    latency = 0.0
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.missing = -1
+        self.batch = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.missing < 0:
+            data = b"".join([*self.pieces, data])
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self.pieces = [data]
+                return
+            head = data[:end].lower()
+            at = head.index(b"content-length:") + 15
+            length = int(head[at : head.find(b"\r\n", at) if b"\r\n" in head[at:] else None])
+            self.batch = data.startswith(b"POST /batch ")
+            self.pieces = []
+            data = data[end + 4 :]
+            self.missing = length
+        self.pieces.append(data)
+        self.missing -= len(data)
+        if self.missing == 0:
+            body = b"".join(self.pieces)
+            self.pieces = []
+            self.missing = -1
+            answer = self.answer(body)
+            if self.latency:
+                asyncio.get_running_loop().call_later(self.latency, self.transport.write, answer)
+            else:
+                self.transport.write(answer)
+
+    def answer(self, body: bytes) -> bytes:
+        if not self.batch:
+            return SINGLE
+        content = b"".join([*PARTS[: body.count(b"\r\nContent-ID: ")], b"--batch_bench--\r\n"])
+        return (
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=batch_bench\r\nContent-Length: %d\r\n\r\n"
+            % len(content)
+            + content
+        )
+
+
+async def main(port: int, latency_s: float) -> None:
+    Connection.latency = latency_s
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=2048)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]) / 1000 if len(sys.argv) > 2 else 0.0))

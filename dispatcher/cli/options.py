@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from dispatcher.errors import SettingsError
+from dispatcher.queue.store import Queue
+from dispatcher.settings import Settings
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="TOML file with settings; DISPATCHER_* variables win over it.", show_default=False
+    ),
+]
+Project = Annotated[
+    str,
+    typer.Option(
+        "--project",
+        help="Firebase project id; may be left out where PROJECTS names just one.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
+
+
+def load(config: Path | None) -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: one is wrong.
+    """
+    return Settings.load(config, os.environ)
+
+
+def open_queue(settings: Settings) -> Queue:
+    """A command's own view of Redis; close it with `aclose`.
+
+    Raises:
+        SettingsError: no Redis URL is set, or it cannot be read.
+    """
+    return Queue.at(
+        settings.require_redis_url(),
+        consumer=f"cli-{uuid4().hex[:12]}",
+        namespace=settings.namespace,
+        password_file=settings.redis_password_file,
+    )
+
+
+def chosen_project(settings: Settings, given: str) -> str:
+    """The project that a command is about.
+
+    Raises:
+        SettingsError: none is given, and the settings do not name just one.
+    """
+    if given:
+        return given
+    if len(settings.projects) == 1:
+        return settings.projects[0]
+    raise SettingsError(
+        "name the project: --project demo-orchard-41 (or set DISPATCHER_PROJECTS to just one)"
+    )

@@ -1,0 +1,166 @@
+"""`dispatcher send`: one message into the queue, and on request what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue
+from dispatcher.cli.outcomes import as_line
+from dispatcher.client import JobOptions, OutcomeReader, Producer
+from dispatcher.errors import DispatcherError, SettingsError
+from dispatcher.model import Lane, Outcome, Status
+from dispatcher.settings import Settings
+
+EXAMPLE = "Example: dispatcher send --project demo-orchard-41 --token fQ7x... --title Hi --body A --wait"
+
+
+def send(
+    *,
+    config: Config = None,
+    project: Project = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            help="The message as the v1 resource, from a file or - for standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(help="Registration token; several make one job for all.", show_default=False),
+    ] = None,
+    topic: Annotated[str, typer.Option(help="Topic.", show_default=False)] = "",
+    condition: Annotated[str, typer.Option(help="Condition on topics.", show_default=False)] = "",
+    title: Annotated[str, typer.Option(help="Title of the notification.", show_default=False)] = "",
+    body: Annotated[str, typer.Option(help="Its text.", show_default=False)] = "",
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Data; may be repeated.", show_default=False)
+    ] = None,
+    lane: Annotated[Lane, typer.Option(help="Where to queue it.")] = "normal",
+    job_id: Annotated[
+        str, typer.Option("--id", help="Your own id for it, returned in the outcome.", show_default=False)
+    ] = "",
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="FCM checks it and delivers nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for its outcome; exit code 0 only if FCM took it.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Enqueue one message, from options or from a JSON file; a worker sends it."""
+    settings = load(config)
+    message = _from_file(file)
+    message.update({name: value for name, value in (("topic", topic), ("condition", condition)) if value})
+    _put_notification(message, title, body)
+    _put_data(message, data or [])
+    tokens = token or []
+    if len(tokens) == 1:
+        message["token"], tokens = tokens[0], []
+    options: JobOptions = {}
+    if job_id:
+        options["id"] = job_id
+    if validate_only:
+        options["validate_only"] = True
+    project = chosen_project(settings, project)
+    wait_s = timeout if wait else 0.0
+    asyncio.run(
+        _send(settings, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json)
+    )
+
+
+async def _send(
+    settings: Settings,
+    project: str,
+    message: dict[str, Any],
+    tokens: list[str],
+    *,
+    lane: Lane,
+    options: JobOptions,
+    wait_s: float,
+    as_json: bool,
+) -> None:
+    queue = open_queue(settings)
+    try:
+        reader = OutcomeReader(queue, project)
+        if wait_s:
+            await reader.skip_to_end()
+        try:
+            entry_id = await Producer(queue).send(project, message, tokens=tokens, lane=lane, **options)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        if not wait_s:
+            print(
+                json.dumps({"entry": entry_id})
+                if as_json
+                else f"{entry_id} enqueued in {project}, lane {lane}"
+            )
+            return
+        found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
+    finally:
+        await queue.aclose()
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        for outcome in found:
+            print(as_line(outcome))
+    raise typer.Exit(0 if all(o.status == Status.ACCEPTED for o in found) else 1)
+
+
+async def _wait(reader: OutcomeReader, job: str, messages: int, wait_s: float) -> list[Outcome]:
+    """The outcomes of this job, all of its messages.
+
+    Raises:
+        DispatcherError: they did not come in time.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    found: list[Outcome] = []
+    while len(found) < messages:
+        left = deadline - loop.time()
+        if left <= 0:
+            raise DispatcherError(
+                f"no outcome of {job} within {wait_s:g} s: it is still queued; see that a worker serves this project "
+                "(with OUTCOMES=all), then look with: dispatcher outcomes"
+            )
+        for record in await reader.read(wait_s=left):
+            found += [outcome for outcome in record.outcomes if outcome.job == job]
+    return sorted(found, key=lambda outcome: outcome.index)
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        read = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--file {file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise SettingsError(f"--file {file}: no JSON ({error})") from None
+    message = read.get("message", read) if isinstance(read, dict) else read
+    if not isinstance(message, dict):
+        raise SettingsError(f"--file {file}: not a JSON object; write the message as HTTP v1 has it")
+    return message
+
+
+def _put_notification(message: dict[str, Any], title: str, body: str) -> None:
+    given = {name: value for name, value in (("title", title), ("body", body)) if value}
+    if given:
+        message["notification"] = {**message.get("notification", {}), **given}
+
+
+def _put_data(message: dict[str, Any], pairs: list[str]) -> None:
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise SettingsError(f'--data: found "{pair}"; write it as key=value')
+        message.setdefault("data", {})[key] = value

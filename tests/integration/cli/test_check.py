@@ -1,0 +1,53 @@
+"""`dispatcher check` finds what would stop a worker, and names the mend."""
+
+import json
+
+import pytest
+
+from dispatcher.emulator.credentials import write_credentials
+
+
+@pytest.fixture(autouse=True)
+def _safe(shell):
+    shell.redis.config_set("maxmemory-policy", "noeviction")
+    shell.redis.config_set("appendonly", "yes")
+    yield
+    shell.redis.config_set("appendonly", "no")
+    shell.redis.config_set("maxmemory-policy", "noeviction")
+
+
+def test_all_well(shell):
+    assert shell("check") == 0
+    redis_line, credentials_line = shell.out.splitlines()
+    assert redis_line.startswith("ok   redis: version ")
+    assert credentials_line == "ok   credentials: demo-orchard-41: none needed (CREDENTIALS=none)"
+
+
+def test_a_server_that_evicts_is_not_fit(shell):
+    shell.redis.config_set("maxmemory-policy", "allkeys-lru")
+    assert shell("check", "--json") == 1
+    report = json.loads(shell.out)
+    assert report["ok"] is False
+    assert any("noeviction" in f["text"] for f in report["findings"] if not f["ok"])
+
+
+def test_a_server_that_is_away(shell, monkeypatch):
+    monkeypatch.setenv("DISPATCHER_REDIS_URL", "redis://127.0.0.1:1")
+    assert shell("check") == 1
+    assert shell.out.startswith("FAIL redis: ")
+
+
+def test_a_folder_without_keys(shell, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISPATCHER_CREDENTIALS", str(tmp_path))
+    assert shell("check") == 1
+    assert "FAIL credentials: CREDENTIALS: no *.json file" in shell.out
+
+
+def test_a_key_whose_token_endpoint_is_away(shell, monkeypatch, tmp_path):
+    write_credentials(tmp_path, "http://127.0.0.1:1", "demo-orchard-41")
+    monkeypatch.setenv("DISPATCHER_CREDENTIALS", str(tmp_path))
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
+    assert "demo-orchard-41: " in line
+    assert "check the network" in line
+    assert "PRIVATE KEY" not in shell.out

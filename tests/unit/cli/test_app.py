@@ -1,0 +1,82 @@
+"""The command line as a whole: which commands there are, and its exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dispatcher.cli.app import app, run
+
+COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    for name in ("REDIS_URL", "CREDENTIALS", "PROJECTS"):
+        monkeypatch.delenv(f"DISPATCHER_{name}", raising=False)
+
+
+def test_only_what_exists_is_offered():
+    assert set(COMMANDS) >= {"check", "emulator", "outcomes", "send", "worker"}
+    assert not set(COMMANDS) & {"dead", "topics", "tokens", "groups", "pause", "resume", "cancel", "status"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys):
+    assert run([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"dispatcher {command}" in out
+    assert "Example:" in out
+
+
+def test_the_program_alone_shows_its_help_and_is_wrong_use(capsys):
+    assert run([]) == 2
+    printed = capsys.readouterr()
+    assert "worker" in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (["sned"], "No such command 'sned'. Did you mean 'send'? See dispatcher --help."),
+        (["send", "--tokn", "a"], "See dispatcher send --help."),
+        (["send", "--lane", "fast"], "See dispatcher send --help."),
+        (["worker"], "DISPATCHER_REDIS_URL is not set"),
+        (["check"], "DISPATCHER_REDIS_URL is not set"),
+        (["worker", "--config", "/nowhere.toml"], "--config /nowhere.toml: cannot be read"),
+        (["outcomes", "--status", "gone"], "allowed: accepted"),
+        (["send", "--data", "nonsense"], "write it as key=value"),
+        (["send", "--file", "/nowhere.json"], "--file /nowhere.json: cannot be read"),
+        (["outcomes"], "name the project: --project"),
+        (["emulator", "--tls-cert", "cert.pem"], "give both or neither"),
+    ],
+)
+def test_wrong_use_is_one_line_that_names_the_mend(arguments, mend, capsys):
+    assert run(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("dispatcher: ")
+    assert mend in printed.err
+
+
+def test_a_wrong_setting_is_wrong_use(monkeypatch, capsys):
+    monkeypatch.setenv("DISPATCHER_BATCH_SIZ", "5")
+    assert run(["worker"]) == 2
+    assert capsys.readouterr().err == (
+        "dispatcher: unknown setting: environment variable DISPATCHER_BATCH_SIZ; did you mean DISPATCHER_BATCH_SIZE?\n"
+    )
+
+
+def test_a_worker_without_credentials_does_not_start(monkeypatch, capsys):
+    monkeypatch.setenv("DISPATCHER_REDIS_URL", "redis://127.0.0.1:1")
+    assert run(["worker"]) == 2
+    assert "DISPATCHER_CREDENTIALS is not set" in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "dispatcher", "nope"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("dispatcher: ")
