@@ -124,8 +124,12 @@ def conclude(
             )
             continue
         last = first + len(job.values)
+        # A message that was not sent has no error either, and proves nothing of the payload.
+        twin = job.multicast and any(
+            responses[number].error is None and number not in presets for number in range(first, last)
+        )
         decided = [
-            presets.get(number) or _decide(job, responses[number].error, responses[first:last], context)
+            presets.get(number) or _decide(job, responses[number].error, context, twin_accepted=twin)
             for number in range(first, last)
         ]
         items.append(_settle_job(job, responses[first:last], decided, context, conclusion))
@@ -178,7 +182,7 @@ def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
 
 
 def _decide(
-    job: Job, error: SendError | None, siblings: list[SendResponse], context: Context
+    job: Job, error: SendError | None, context: Context, *, twin_accepted: bool
 ) -> Disposition | None:
     """The disposition of one answer; None: accepted."""
     if error is None:
@@ -189,7 +193,7 @@ def _decide(
         now=context.now,
         chance=context.chance(),
         rules=context.rules,
-        twin_accepted=job.multicast and any(sibling.error is None for sibling in siblings),
+        twin_accepted=twin_accepted,
         # What the sender can do at once it has done before it handed the answers over.
         refreshed=True,
         last_route=True,
