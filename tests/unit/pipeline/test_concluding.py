@@ -125,7 +125,7 @@ class TestOneMessage:
         ]
         assert settled.entry_id == one.entry_id
         assert settled.accepted
-        assert not (settled.delayed or settled.dead or settled.campaign or settled.dedup)
+        assert (settled.delayed, settled.dead, settled.campaign, settled.dedup) == ([], [], None, None)
         assert conclusion.ended == {(Status.ACCEPTED, ""): 1}
 
     def test_accepted_after_retries(self):
@@ -448,7 +448,7 @@ class TestUnsent:
         assert json.loads(waiting(first)[0]["tokens"]) == ["a", "b"]
         assert first.delayed[0].member == "bulk:1-0:0:3"
         assert conclusion.pause is None
-        assert not (first.outcomes or first.dead)
+        assert (first.outcomes, first.dead) == (b"", [])
 
 
 class TestSurvey:
