@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from dispatcher.queue.address import Address, parse_url
+from dispatcher.queue.address import Address
 from dispatcher.queue.clock import RedisClock
 from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script, mapped
 from dispatcher.queue.script import Script
@@ -67,20 +66,6 @@ class Server(ABC):
     def __init__(self) -> None:
         self.commands = 0
         self.clock = RedisClock()
-
-    @staticmethod
-    def from_url(url: str, password_file: Path | None = None) -> Server:
-        """The server a URL names; connects with the first command.
-
-        Raises:
-            SettingsError: the URL or the password file cannot be read.
-        """
-        address = parse_url(url, password_file)
-        if address.kind == "cluster":
-            from dispatcher.queue.cluster import ClusterServer  # noqa: PLC0415 - it builds on this module
-
-            return ClusterServer(address)
-        return DirectServer(address)
 
     @abstractmethod
     async def call(self, *command: Arg) -> Any:
