@@ -146,7 +146,7 @@ class Worker:
             health = Health(
                 redis_silence_s=lambda: asyncio.get_running_loop().time() - observer.redis_seen_at,
                 projects_with_token=lambda: [p.id for p in projects.values() if p.credential.ready],
-                metrics=metrics.render,
+                metrics=observer.render,
                 draining=lambda: self.draining,
             )
             self.port = await health.start(settings.http_port)
