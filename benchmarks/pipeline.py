@@ -58,7 +58,7 @@ def process(command: list[str], **environment: str) -> Iterator[subprocess.Popen
         command,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=open("/tmp/w.log","a"),
         text=True,
     )
     try:
@@ -111,7 +111,7 @@ def run_worker(
         "DISPATCHER_TRANSPORT": wire,
         "DISPATCHER_QUOTA_PER_MINUTE": "1000000000",
         "DISPATCHER_HTTP_PORT": str(port),
-        "DISPATCHER_LOG_LEVEL": "error",
+        "DISPATCHER_LOG_LEVEL": "info",
     }
     with process([sys.executable, "-m", "dispatcher", "worker"], **settings) as child:
         wait_until(lambda: client.xlen(STREAM) < jobs, child)

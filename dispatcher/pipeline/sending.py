@@ -215,9 +215,10 @@ class Sending:
         """Messages that must not go now, by number."""
         now = self._queue.now()
         presets: dict[int, Disposition] = {}
-        for number, (job, _) in enumerate(batch.messages()):
-            if job.expires_at <= now:
-                presets[number] = LATE
+        if any(job.expires_at <= now for job in batch.jobs):
+            for number, (job, _) in enumerate(batch.messages()):
+                if job.expires_at <= now:
+                    presets[number] = LATE
         if not grant.paused_targets:
             return presets
         keys = [job.target(position).key for job, position in batch.messages()]
