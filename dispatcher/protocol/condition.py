@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from enum import Enum
+from functools import lru_cache
 
 import msgspec
 
@@ -24,6 +25,7 @@ TOPICS_LIMIT = 5
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}", re.ASCII)
 """A topic's name, in full."""
 
+_KEPT_LENGTH = 500
 _SPACE = re.compile(r"[ \t\r\n]*")
 # Keywords in any case, as the reference of the legacy protocols has them; names are told apart by case.
 _REFERENCE = re.compile(r"'([^']*)'[ \t\r\n]+in[ \t\r\n]+topics(?![a-zA-Z0-9_])", re.IGNORECASE)
@@ -102,6 +104,10 @@ def parse(text: str) -> Condition | Misread:
     Returns:
         The condition; or the first thing in it that the grammar does not allow.
     """
+    return _known(text) if len(text) <= _KEPT_LENGTH else _parse(text)
+
+
+def _parse(text: str) -> Condition | Misread:
     steps: list[str | Step] = []
     levels = [_Level(-1)]
     topics = 0
@@ -145,6 +151,10 @@ def parse(text: str) -> Condition | Misread:
             return Misread(_seen(text, at), f"here stands {allowed}")
         levels[-1].operator = Step(operator)
         at = _skip(text, at + 2)
+
+
+# A campaign asks for the same one again and again.
+_known = lru_cache(256)(_parse)
 
 
 def _apply(steps: list[str | Step], level: _Level) -> None:
