@@ -9,7 +9,8 @@ the listener when a read finds it empty, and back when the listener hears someth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from structlog.typing import FilteringBoundLogger
 
@@ -101,6 +102,17 @@ class Intake:
         async with asyncio.TaskGroup() as readers:
             readers.create_task(self._read())
             readers.create_task(self._listen())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While entries are on their way from Redis into `Project.held`: reconciliation waits for that."""
+        done = asyncio.Event()
+        self._open_reads.add(done)
+        try:
+            yield
+        finally:
+            self._open_reads.discard(done)
+            done.set()
 
     async def reads_done(self) -> None:
         """Wait until every read that is under way now has put what it got into `Project.held`."""
@@ -218,24 +230,20 @@ class Intake:
             project, stream, count = choice
             key = (project.id, stream)
             epoch = project.lease.epoch
-            done = asyncio.Event()
-            self._open_reads.add(done)
             try:
-                entries = await self._queue.read(project.id, stream, count)
-                self._succeeded()
-                if len(entries) < count:
-                    self._rest_until[key] = loop.time() + POLL_S
-                    if not entries:
-                        self._quiet.add(key)
-                if entries:
-                    await self.accept(project, stream, entries, epoch)
+                with self.reading():
+                    entries = await self._queue.read(project.id, stream, count)
+                    self._succeeded()
+                    if len(entries) < count:
+                        self._rest_until[key] = loop.time() + POLL_S
+                        if not entries:
+                            self._quiet.add(key)
+                    if entries:
+                        await self.accept(project, stream, entries, epoch)
             except QueueError as error:
                 project.reconcile = True
                 self._failed(error)
                 await asyncio.sleep(ERROR_REST_S)
-            finally:
-                self._open_reads.discard(done)
-                done.set()
 
     def _choose(self, loop_now: float) -> tuple[Project, Stream, int] | None:
         """The next read: (project, stream, entries to ask for); None: nothing to read or no room."""
@@ -298,13 +306,12 @@ class Intake:
                 continue
             epochs = {project_id: self._projects[project_id].lease.epoch for project_id, _ in keys}
             self._listened = set(keys)
-            done = asyncio.Event()
-            self._open_reads.add(done)
             try:
-                found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
-                for project_id, stream, entries in found:
-                    self._quiet.discard((project_id, stream))
-                    await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
+                with self.reading():
+                    found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
+                    for project_id, stream, entries in found:
+                        self._quiet.discard((project_id, stream))
+                        await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
             except QueueError as error:
                 for project_id in epochs:
                     self._projects[project_id].reconcile = True
@@ -312,8 +319,6 @@ class Intake:
                 await asyncio.sleep(ERROR_REST_S)
             finally:
                 self._listened = set()
-                self._open_reads.discard(done)
-                done.set()
                 self._room_changed.set()
 
     def _failed(self, error: QueueError) -> None:

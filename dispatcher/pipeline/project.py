@@ -50,20 +50,23 @@ class Watcher:
     """Waits until certain entries have left this worker (settled, or taken over by others).
 
     Args:
+        stream: where they stand; ids are unique within a stream only.
         ids: entry ids.
     """
 
-    __slots__ = ("_ids", "done")
+    __slots__ = ("_ids", "_stream", "done")
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    def __init__(self, stream: Stream, ids: Iterable[str]) -> None:
+        self._stream = stream
         self._ids = set(ids)
         self.done = asyncio.Event()
 
-    def settled(self, ids: Iterable[str]) -> None:
+    def settled(self, stream: Stream, ids: Iterable[str]) -> None:
         """These entries have left."""
-        self._ids.difference_update(ids)
-        if not self._ids:
-            self.done.set()
+        if stream == self._stream:
+            self._ids.difference_update(ids)
+            if not self._ids:
+                self.done.set()
 
 
 Waiting = tuple[Stream, bool]

@@ -253,7 +253,7 @@ class Settling:
         self._room.give(project.id, messages, sum([job.nbytes for job in jobs]))
         self._room_changed.set()
         for watcher in project.watchers:
-            watcher.settled(ids)
+            watcher.settled(stream, ids)
 
     def _count(self, project: Project, batch: Batch, conclusion: Conclusion, reply: SettleReply) -> None:
         """Metrics, once a batch."""
