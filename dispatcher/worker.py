@@ -59,6 +59,9 @@ OVERDUE_S = 5.0
 SETTLE_MARGIN_S = 2.0
 """Of a drain, kept for settling what was cut off."""
 
+CANCEL_AGAIN_S = 0.5
+"""Before a task that goes on in spite of its cancellation is cancelled again."""
+
 log = logger(__name__)
 
 
@@ -227,8 +230,7 @@ class Worker:
             reading = tasks.create_task(intake.run(), name="intake")
             await self._stop.wait()
             await self._drain(queue, projects, intake, sending, settling, reading, senders)
-            for task in endless:
-                task.cancel()
+            await _end([*endless, reading, *senders])
         await self._leave(queue, projects)
 
     async def _drain(
@@ -243,45 +245,48 @@ class Worker:
     ) -> None:
         """See the module's docstring."""
         log.info("worker_draining", on_the_wire=sending.on_the_wire)
-        deadline = asyncio.get_running_loop().time() + self._settings.drain_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.drain_s
         for project in projects.values():
             sending.stop(project)
         intake.stop()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.wait([reading])
-                released = await self._hand_back(queue, projects, settling)
-                log.info("jobs_handed_back", jobs=released)
-        except (TimeoutError, QueueError) as error:
-            log.warning("jobs_not_handed_back", error=str(error))
-        _, late = (
-            await asyncio.wait(
-                senders, timeout=max(0.0, deadline - SETTLE_MARGIN_S - asyncio.get_running_loop().time())
-            )
-            if senders
-            else (None, None)
-        )
+        await asyncio.wait([reading], timeout=max(0.0, deadline - loop.time()))
+        released = await self._hand_back(queue, projects, settling, deadline)
+        late: set[asyncio.Task[None]] = set()
+        if senders:
+            rest = max(0.0, deadline - SETTLE_MARGIN_S - loop.time())
+            _, late = await asyncio.wait(senders, timeout=rest)
         if late:
             log.warning("answers_not_awaited", batches=sending.on_the_wire)
             sending.cut_off()
-            await asyncio.wait(late)
+            # Bounded: one of them may be waiting for Redis, or for an access token.
+            await asyncio.wait(late, timeout=SETTLE_MARGIN_S)
+        # What came in or came back meanwhile: a takeover that was under way, a batch whose lease had lapsed.
+        released += await self._hand_back(queue, projects, settling, loop.time() + SETTLE_MARGIN_S)
+        log.info("jobs_handed_back", jobs=released)
         try:
-            async with asyncio.timeout_at(max(deadline, asyncio.get_running_loop().time() + SETTLE_MARGIN_S)):
+            async with asyncio.timeout_at(max(deadline, loop.time() + SETTLE_MARGIN_S)):
                 await settling.drained()
         except TimeoutError:
             log.error("not_settled_in_time", hint="another worker takes these jobs over")
 
-    async def _hand_back(self, queue: Queue, projects: dict[str, Project], settling: Settling) -> int:
+    async def _hand_back(
+        self, queue: Queue, projects: dict[str, Project], settling: Settling, deadline: float
+    ) -> int:
         """Release what is packed but unsent; returns the number of jobs."""
         released = 0
-        for project in projects.values():
-            unsent = project.take_back()
-            for stream in STREAMS:
-                jobs = [job for batch in unsent if batch.stream == stream for job in batch.jobs]
-                if jobs:
-                    await queue.release(project.id, stream, [job.entry_id for job in jobs])
-                    settling.forget(project, stream, jobs)
-                    released += len(jobs)
+        try:
+            async with asyncio.timeout_at(deadline):
+                for project in projects.values():
+                    unsent = project.take_back()
+                    for stream in STREAMS:
+                        jobs = [job for batch in unsent if batch.stream == stream for job in batch.jobs]
+                        if jobs:
+                            await queue.release(project.id, stream, [job.entry_id for job in jobs])
+                            settling.forget(project, stream, jobs)
+                            released += len(jobs)
+        except (TimeoutError, QueueError) as error:
+            log.warning("jobs_not_handed_back", error=str(error) or "Redis took too long")
         return released
 
     async def _leave(self, queue: Queue, projects: dict[str, Project]) -> None:
@@ -290,6 +295,15 @@ class Worker:
                 await queue.leave(project.id, project.lease.epoch)
             except DispatcherError as error:
                 log.warning("lease_not_dropped", project=project.id, error=str(error))
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a cancellation may get lost in a library that is cleaning up."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def make_transport(settings: ProjectSettings, session: Session, observe: Observe) -> Transport:

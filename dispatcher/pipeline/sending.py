@@ -59,6 +59,7 @@ class Sending:
         self._metrics = metrics
         self._log = log
         self._stopping = False
+        self._cut_off = False
         self._wire_timeouts: set[asyncio.Timeout] = set()
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
@@ -73,9 +74,9 @@ class Sending:
 
     def cut_off(self) -> None:
         """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
-        now = asyncio.get_running_loop().time()
+        self._cut_off = True
         for timeout in self._wire_timeouts:
-            timeout.reschedule(now)
+            timeout.reschedule(self._loop_now())
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
@@ -200,8 +201,8 @@ class Sending:
             return Finished(
                 project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
             )
-        if batch.epoch != project.lease.epoch or not self._may_send(project):
-            # The lease lapsed meanwhile: others may be about to take these entries over.
+        if self._cut_off or batch.epoch != project.lease.epoch or not self._may_send(project):
+            # Too late to begin; or the lease lapsed meanwhile: others may be about to take these entries over.
             project.waiting[batch.stream, batch.broadcast].appendleft(batch)
             return None
         responses = await self._call(project, sendable, token, need)
@@ -212,7 +213,7 @@ class Sending:
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
             else:
-                if self._may_send(project):
+                if self._may_send(project) and not self._cut_off:
                     again = await self._call(project, sendable.subset(refused), token, need)
                 else:
                     again = [SendResponse(error=_LAPSED)] * len(refused)
@@ -266,7 +267,7 @@ class Sending:
 
 _NO_ANSWER = SendResponse()
 
-_LAPSED = SendError(Fate.NOT_SENT, reason="the lease ran out before it could be sent again")
+_LAPSED = SendError(Fate.NOT_SENT, reason="the worker lost its lease or left before it could be sent again")
 
 
 def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:
