@@ -58,7 +58,7 @@ def process(command: list[str], **environment: str) -> Iterator[subprocess.Popen
         command,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
-        stderr=open("/tmp/w.log","a"),
+        stderr=open("/tmp/w.log", "a"),
         text=True,
     )
     try:

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
 from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.classify import classify
@@ -77,7 +78,7 @@ class Sending:
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not self._stopping:
+            while not (self._stopping or cancelled()):
                 project.wake.clear()
                 stream = self._choose(project)
                 if stream is None:
