@@ -90,13 +90,14 @@ class Sending:
                 project.sending_turns.charge(stream, batch.size)
                 need = self._slots(project, batch)
                 project.concurrency.start(need)
-                project.broadcasts += batch.broadcast
+                if batch.broadcast:
+                    project.broadcasts += need
                 self.on_the_wire += 1
                 sends.create_task(self._send(project, batch, need, grant))
 
     def _choose(self, project: Project) -> Stream | None:
         """The stream whose first batch goes next; None: nothing waits, or no slot is free for it."""
-        if not project.has_waiting or not project.lease.holds(self._loop_now() + LEASE_MARGIN_S):
+        if not project.has_waiting or not self._may_send(project):
             return None
         if project.paused(self._queue.now()):
             return None
@@ -105,17 +106,22 @@ class Sending:
         ]
         return project.sending_turns.pick(ready)
 
+    @staticmethod
+    def _may_send(project: Project) -> bool:
+        return project.lease.holds(asyncio.get_running_loop().time() + LEASE_MARGIN_S)
+
     def _slots(self, project: Project, batch: Batch) -> int:
         """Request slots that `batch` takes: as many as it has requests, and no more than there are."""
-        return min(project.transport.requests(batch), project.concurrency.limit)
+        most = project.concurrency.limit
+        if batch.broadcast:
+            most = min(most, project.settings.topic_concurrency)
+        return min(project.transport.requests(batch), most)
 
     def _fits(self, project: Project, batch: Batch) -> bool:
-        if batch.broadcast and project.broadcasts >= project.settings.topic_concurrency:
+        concurrency, slots = project.concurrency, self._slots(project, batch)
+        if batch.broadcast and project.broadcasts + slots > project.settings.topic_concurrency:
             return False
-        concurrency = project.concurrency
-        return concurrency.running == 0 or self._slots(project, batch) <= concurrency.free(
-            high=batch.stream == "high"
-        )
+        return concurrency.running == 0 or slots <= concurrency.free(high=batch.stream == "high")
 
     async def _admit(self, project: Project, stream: Stream) -> Grant | None:
         """Ask the project's quota for the first batch of `stream`; None: look around again."""
@@ -162,14 +168,19 @@ class Sending:
             finished = await self._exchange(project, batch, need, grant)
         finally:
             concurrency.finish(need)
-            project.broadcasts -= batch.broadcast
+            if batch.broadcast:
+                project.broadcasts -= need
             self.on_the_wire -= 1
             project.wake.set()
-        await self._settling.put(finished)
+        if finished is not None:
+            await self._settling.put(finished)
 
-    async def _exchange(self, project: Project, batch: Batch, need: int, grant: Grant) -> Finished:
+    async def _exchange(self, project: Project, batch: Batch, need: int, grant: Grant) -> Finished | None:
+        """Send what may be sent of a batch; None: nothing was, and it waits again or is no longer ours."""
         if batch.epoch != project.lease.epoch:
             batch = await self._settling.still_mine(project, batch)
+            if not batch.jobs:
+                return None
         presets = await self._set_aside(project, batch, grant)
         if len(presets) == batch.size:
             return Finished(project, batch, [_NO_ANSWER] * batch.size, presets)
@@ -181,6 +192,10 @@ class Sending:
             return Finished(
                 project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
             )
+        if not self._may_send(project):
+            # Quota, token or Redis took so long that the lease ran out meanwhile: others may have these jobs.
+            project.waiting[batch.stream].appendleft(batch)
+            return None
         responses = await self._call(project, sendable, token, need)
         refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
         if refused:
@@ -215,9 +230,10 @@ class Sending:
         """Messages that must not go now, by number."""
         now = self._queue.now()
         presets: dict[int, Disposition] = {}
-        for number, (job, _) in enumerate(batch.messages()):
-            if job.expires_at <= now:
-                presets[number] = LATE
+        if any(job.expires_at <= now for job in batch.jobs):
+            for number, (job, _) in enumerate(batch.messages()):
+                if job.expires_at <= now:
+                    presets[number] = LATE
         if not grant.paused_targets:
             return presets
         keys = [job.target(position).key for job, position in batch.messages()]
@@ -231,10 +247,6 @@ class Sending:
             if not passes(slot, next_free, until, now):
                 presets.setdefault(number, HELD)
         return presets
-
-    @staticmethod
-    def _loop_now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 _NO_ANSWER = SendResponse()
