@@ -66,9 +66,7 @@ JOB_FIELDS = (
         "JSON array of 1 to 500 registration tokens: the message goes to each; `message` then has no target",
     ),
     Field("group", "a device group's notification key as the target; `message` then has none"),
-    Field(
-        "id", "your own id, returned as `job` in outcomes; default: the entry id. Not an idempotency key"
-    ),
+    Field("id", "your own id, returned as `job` in outcomes; default: the entry id. Not an idempotency key"),
     Field("deliver_at", "not before this time: Unix seconds, decimals allowed"),
     Field(
         "expires_at",
@@ -120,7 +118,9 @@ STATUSES = (
     Meaning(Status.INVALID_TOKEN, "the token is dead", "delete it"),
     Meaning(Status.WRONG_PROJECT, "the token belongs to another sender", "check, then delete it here"),
     Meaning(Status.REJECTED, "the job or message is wrong; `reason` names the field", "fix the producer"),
-    Meaning(Status.FAILED, "given up: out of attempts, fate unknown, or poison", "look, then enqueue it again"),
+    Meaning(
+        Status.FAILED, "given up: out of attempts, fate unknown, or poison", "look, then enqueue it again"
+    ),
     Meaning(Status.EXPIRED, "its time ran out before it was, or could be, sent", "nothing"),
     Meaning(Status.DUPLICATE, "a job with its `dedup_key` came first; not sent", "nothing"),
     Meaning(Status.CANCELLED, "not sent, on request; not given yet", "nothing"),
