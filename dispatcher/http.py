@@ -72,6 +72,9 @@ class Health:
         # Scrapes and probes every few seconds from a handful of clients: no line in the log for each.
         runner = web.AppRunner(self.app(), access_log=None, handle_signals=False)
         await runner.setup()
+        if port == 0 and host is None:
+            # "All addresses" would get a free port for each address family, and only one of them be named.
+            host = "0.0.0.0"  # noqa: S104 - as for any other port
         site = web.TCPSite(runner, host, port)
         try:
             await site.start()

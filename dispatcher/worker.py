@@ -53,6 +53,9 @@ GOOGLE_HOSTS = frozenset({"fcm.googleapis.com", "fcm.mtls.googleapis.com"})
 REDIS_REST_S = 1.0
 """Between two tries to reach Redis at the start."""
 
+OVERDUE_S = 5.0
+"""After DRAIN_S, before a drain that hangs is broken off; the grace period of a pod must be longer."""
+
 SETTLE_MARGIN_S = 2.0
 """Of a drain, kept for settling what was cut off."""
 
@@ -79,7 +82,15 @@ async def _main(settings: Settings) -> None:
         if worker.draining:
             log.warning("second_signal")
             main.cancel()  # a fast exit: what was not settled is another worker's after the lease
+        else:
+            loop.call_later(settings.drain_s + OVERDUE_S, overdue)
         worker.stop()
+
+    def overdue() -> None:
+        # Never on a good day. Says what it waited for, and does not wait to be killed.
+        tasks = sorted(task.get_name() for task in asyncio.all_tasks(loop))
+        log.error("drain_overdue", tasks=tasks)
+        main.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
@@ -146,7 +157,7 @@ class Worker:
             health = Health(
                 redis_silence_s=lambda: asyncio.get_running_loop().time() - observer.redis_seen_at,
                 projects_with_token=lambda: [p.id for p in projects.values() if p.credential.ready],
-                metrics=metrics.render,
+                metrics=observer.render,
                 draining=lambda: self.draining,
             )
             self.port = await health.start(settings.http_port)
@@ -216,7 +227,7 @@ class Worker:
             reading = tasks.create_task(intake.run(), name="intake")
             await self._stop.wait()
             await self._drain(queue, projects, intake, sending, settling, reading, senders)
-            for task in endless:
+            for task in (*endless, reading, *senders):
                 task.cancel()
         await self._leave(queue, projects)
 

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import typer
 
 from dispatcher.cli import check, emulator, outcomes, send, worker
+from dispatcher.cli.demo import command as demo
 from dispatcher.errors import DispatcherError, SettingsError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command(epilog=worker.EXAMPLE)(worker.worker)
 app.command(epilog=emulator.EXAMPLE)(emulator.emulator)
+app.command(epilog=demo.EXAMPLE)(demo.demo)
 app.command(epilog=check.EXAMPLE)(check.check)
 app.command(epilog=send.EXAMPLE)(send.send)
 app.command(epilog=outcomes.EXAMPLE)(outcomes.outcomes)

@@ -12,9 +12,9 @@ from dispatcher.emulator.ledger import Arrival
 from dispatcher.emulator.limits import Excess, Limits
 from dispatcher.emulator.reading import Unreadable, read
 from dispatcher.emulator.refusals import extra_headers, refusal
-from dispatcher.emulator.registry import REFUSAL_OF, TOPIC_NAME, Registry
+from dispatcher.emulator.registry import REFUSAL_OF, Registry
 from dispatcher.emulator.wire import HTML_TYPE, JSON_TYPE, html_reply
-from dispatcher.protocol.answer import bad_request, success_body
+from dispatcher.protocol.answer import success_body
 
 _SEND_PATH = re.compile(r"/v1/projects/([^/:?#\s]+)/messages:send").fullmatch
 
@@ -115,9 +115,6 @@ class Messages:
                 self.limits.charge(project, now)
                 return _refused(REFUSAL_OF[state], arrival, now)
         elif kind == "topic":
-            if not TOPIC_NAME(value):
-                self.limits.charge(project, now)
-                return _bad_topic(arrival)
             self.registry.saw_topic(project, value)
         excess = self.limits.admit(project, kind, value, now)
         if excess is not None:
@@ -169,10 +166,3 @@ def _refused(
 
 def _throttled(excess: Excess, arrival: Arrival, now: float) -> Answered:
     return _refused(_EXCESS.get(excess.of, "QUOTA_EXCEEDED"), arrival, now, excess.retry_after, excess.form)
-
-
-def _bad_topic(arrival: Arrival) -> Answered:
-    text = "Invalid topic name"
-    status, body = bad_request(f"{text} at 'message.topic'", [("message.topic", text)])
-    arrival.status, arrival.code = status, "INVALID_TOPIC"
-    return Answered(status, body, arrival)

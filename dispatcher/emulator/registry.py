@@ -20,8 +20,6 @@ REFUSAL_OF: dict[str, str] = {
 
 # Tokens are opaque; nothing but printable ASCII without spaces was ever seen in one.
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{1,4096}").fullmatch
-# Topic names (v1 wire rules, section 3).
-TOPIC_NAME = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}").fullmatch
 
 
 class ProjectState(msgspec.Struct):

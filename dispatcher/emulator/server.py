@@ -7,6 +7,8 @@ import errno
 import signal
 import socket
 import ssl
+import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ BACKLOG = 4096
 """Connections that may wait or be open; a v1 client over HTTP/1.1 opens one per message under way."""
 PROBE_INTERVAL = 0.005
 FLUSH_TIME = 0.02
+"""Seconds the HTTP server has to write what it was given, before its connection is cut."""
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -100,8 +103,8 @@ async def serve(
     with _reserved(options) as reservation:
         port = reservation.getsockname()[1]
         told = _enrol(options, emulator, port)
-        server = _server(options, emulator, port)
         stopping = stop or asyncio.Event()
+        server = _server(options, emulator, stopping, port)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         serving = loop.create_task(server.serve())
@@ -156,9 +159,11 @@ def _enrol(options: Options, emulator: Emulator, port: int) -> Ready:
     return Ready(url, files)
 
 
-def _server(options: Options, emulator: Emulator, port: int) -> Any:  # granian annotates only a part of it
+def _server(
+    options: Options, emulator: Emulator, stopping: asyncio.Event, port: int
+) -> Any:  # granian annotates only a part of it
     async def endpoint(scope: Any, protocol: Any) -> None:
-        await _serve_one(emulator, scope, protocol)
+        await _serve_one(emulator, stopping, scope, protocol)
 
     try:
         return Server(
@@ -180,29 +185,46 @@ def _server(options: Options, emulator: Emulator, port: int) -> Any:  # granian 
         raise SettingsError(f"certificate {options.tls_cert} or key {options.tls_key}: {error}") from error
 
 
-async def _serve_one(emulator: Emulator, scope: Any, protocol: Any) -> None:
+async def _serve_one(emulator: Emulator, stopping: asyncio.Event, scope: Any, protocol: Any) -> None:
     """Carries one request from the HTTP server to the emulator, and the reply back with its troubles."""
     body = await protocol()
     request = Request(scope.method, scope.path, scope.query_string, scope.headers.get, body, scope.client)
-    reply = emulator.handle(request)
-    if reply.delay > 0.0:
-        await asyncio.sleep(reply.delay)
+    try:
+        reply = emulator.handle(request)
+    except Exception:  # noqa: BLE001 - a fault of ours must be seen, and must not look like one that was scripted
+        sys.stderr.write(f"emulator: {request.method} {request.path} failed\n{traceback.format_exc()}")
+        reply = Reply(500, [("content-type", "text/plain")], b"the emulator itself failed, see its stderr\n")
+    if reply.delay > 0.0 and await _stopped_within(stopping, reply.delay):
+        reply.cut = True
     if reply.cut:
         cut(request.peer)
     if reply.keep is not None and reply.keep < len(reply.body):
-        await _break_off(reply, reply.keep, protocol)
+        await _break_off(reply, reply.keep, request.peer, protocol)
         return
     protocol.response_bytes(reply.status, reply.headers, reply.body)
 
 
-async def _break_off(reply: Reply, keep: int, protocol: Any) -> None:
-    """Promises the whole body and sends a part of it: the HTTP server closes the connection (or stream) over that."""
+async def _stopped_within(stopping: asyncio.Event, delay: float) -> bool:
+    """Waits for `delay` seconds, or less if the emulator is stopped meanwhile: no delay holds up its end."""
+    try:
+        async with asyncio.timeout(delay):
+            return await stopping.wait()
+    except TimeoutError:
+        return False
+
+
+async def _break_off(reply: Reply, keep: int, peer: str, protocol: Any) -> None:
+    """Promises the whole body, sends a part of it and cuts the connection.
+
+    Ending the body early would do for HTTP/1.1; over HTTP/2 it is a proper end of stream that careless clients
+    take for a whole answer.
+    """
     stream = protocol.response_stream(
         reply.status, [*reply.headers, ("content-length", str(len(reply.body)))]
     )
     await stream.send_bytes(reply.body[:keep])
-    # The server drops what it has not written yet when it meets the gap: give it time to write.
     await asyncio.sleep(FLUSH_TIME)
+    cut(peer)
 
 
 async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:

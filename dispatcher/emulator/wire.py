@@ -6,6 +6,7 @@ Everything between the two is plain code without sockets, so that it can be test
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import msgspec
@@ -77,5 +78,5 @@ def html_reply(status: int, title: str, sentence: str) -> Reply:
 def not_found(path: str) -> Reply:
     """What Google's front end says to a path nobody serves; it says nothing about any token."""
     return html_reply(
-        404, "Not Found", f"The requested URL <code>{path}</code> was not found on this server."
+        404, "Not Found", f"The requested URL <code>{escape(path)}</code> was not found on this server."
     )

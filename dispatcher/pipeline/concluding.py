@@ -32,7 +32,7 @@ from dispatcher.policy.health import Answers
 from dispatcher.policy.schedule import INTERVALS
 from dispatcher.policy.settle import Rules, decide, next_state, together
 from dispatcher.protocol.job import dead_fields, encode_retry_fields
-from dispatcher.protocol.outcome import encode_outcome
+from dispatcher.protocol.outcome import encode_history, encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 
 
@@ -46,6 +46,7 @@ class Context(msgspec.Struct):
         failures_only: OUTCOMES=failures: no record of accepted messages.
         pausing: codes that the project's health takes for the project's own fault.
         extra_delay: seconds that the retry budget adds to each retry.
+        pauses: ends of the pauses that this batch began, by target; filled while deciding.
     """
 
     now: float
@@ -54,6 +55,7 @@ class Context(msgspec.Struct):
     failures_only: bool = False
     pausing: Collection[ErrorCode] = ()
     extra_delay: float = 0.0
+    pauses: dict[str, float] = {}
 
 
 class Conclusion(msgspec.Struct):
@@ -63,7 +65,8 @@ class Conclusion(msgspec.Struct):
         items: one for each entry, in the order of the batch.
         ended: terminal outcomes by (status, code).
         waits: messages that wait, by (action, code).
-        pause: the longest project pause that an answer asked for.
+        pause: an answer that stops the whole project; of several the one that asked for the longest.
+        pause_s: what it asked for (Retry-After), seconds; 0: nothing.
         possible_duplicates: accepted messages that may have been accepted before.
     """
 
@@ -71,6 +74,7 @@ class Conclusion(msgspec.Struct):
     ended: Counter[tuple[Status, str]]
     waits: Counter[tuple[Action, str]]
     pause: Disposition | None = None
+    pause_s: float = 0.0
     possible_duplicates: int = 0
 
 
@@ -85,52 +89,49 @@ def conclude(
         presets: messages decided before the send (held, expired), by number.
         context: see `Context`.
     """
-    ended: Counter[tuple[Status, str]] = Counter()
-    waits: Counter[tuple[Action, str]] = Counter()
-    conclusion = Conclusion([], ended, waits)
-    items = conclusion.items
-    now = context.now
-    keep = not context.failures_only
+    conclusion = Conclusion([], Counter(), Counter())
     first = 0
-    plain = 0
     for job in batch.jobs:
-        if not job.multicast and first not in presets and (response := responses[first]).error is None:
-            # The good path of nearly every message; everything else may take its time.
-            first += 1
-            plain += 1
-            state = job.state
-            outcome = Outcome(
-                job.id,
-                job.place(0) if state is not None else 0,
-                Status.ACCEPTED,
-                1,
-                job.enqueued_at,
-                now,
-                {job.kind: job.values[0]},
-                message_id=response.message_id,
-                http_status=200,
-            )
-            if state is not None or job.campaign or job.attributes:
-                _carry(outcome, job, sent=True)
-                conclusion.possible_duplicates += outcome.possible_duplicate
-            items.append(
-                Settled(
-                    job.entry_id,
-                    encode_outcome(outcome) if keep else b"",
-                    campaign=(job.campaign, {"accepted": 1}) if job.campaign else None,
-                )
-            )
-            continue
         last = first + len(job.values)
+        # A message that was not sent has no error either, and proves nothing of the payload.
+        twin = job.multicast and any(
+            responses[number].error is None and number not in presets for number in range(first, last)
+        )
         decided = [
-            presets.get(number) or _decide(job, responses[number].error, responses[first:last], context)
+            presets.get(number) or _decide(job, responses[number].error, context, twin_accepted=twin)
             for number in range(first, last)
         ]
-        items.append(_settle_job(job, responses[first:last], decided, context, conclusion))
+        conclusion.items.append(_settle_job(job, responses[first:last], decided, context, conclusion))
         first = last
-    if plain:
-        ended[Status.ACCEPTED, ""] += plain
     return conclusion
+
+
+def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Context) -> list[bytes] | None:
+    """The outcomes of a batch of plain jobs that were all accepted: nearly every batch, on a good day.
+
+    Returns:
+        One a job, in the order of the batch; None: it is no such batch, and `conclude` takes its time over it.
+    """
+    if batch.size != len(batch.jobs):
+        return None
+    now = context.now
+    outcomes = []
+    for job, response in zip(batch.jobs, responses, strict=True):
+        if response.error is not None or job.state is not None or job.campaign or job.attributes:
+            return None
+        outcome = Outcome(
+            job.id,
+            0,
+            Status.ACCEPTED,
+            1,
+            job.enqueued_at,
+            now,
+            {job.kind: job.values[0]},
+            message_id=response.message_id,
+            http_status=200,
+        )
+        outcomes.append(encode_outcome(outcome))
+    return [b""] * len(outcomes) if context.failures_only else outcomes
 
 
 def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context) -> Conclusion:
@@ -176,7 +177,7 @@ def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
 
 
 def _decide(
-    job: Job, error: SendError | None, siblings: list[SendResponse], context: Context
+    job: Job, error: SendError | None, context: Context, *, twin_accepted: bool
 ) -> Disposition | None:
     """The disposition of one answer; None: accepted."""
     if error is None:
@@ -187,7 +188,7 @@ def _decide(
         now=context.now,
         chance=context.chance(),
         rules=context.rules,
-        twin_accepted=job.multicast and any(sibling.error is None for sibling in siblings),
+        twin_accepted=twin_accepted,
         # What the sender can do at once it has done before it handed the answers over.
         refreshed=True,
         last_route=True,
@@ -210,10 +211,10 @@ def _settle_job(
     dead: dict[tuple[Status, str, str], list[int]] = {}
     for position, (response, disposition) in enumerate(zip(responses, decided, strict=True)):
         if disposition is not None:
-            if disposition.pause_project and (
-                conclusion.pause is None or conclusion.pause.delay < disposition.delay
-            ):
-                conclusion.pause = disposition
+            if disposition.pause_project:
+                asked = (response.error.retry_after if response.error is not None else None) or 0.0
+                if conclusion.pause is None or asked > conclusion.pause_s:
+                    conclusion.pause, conclusion.pause_s = disposition, asked
             if disposition.status is None:
                 waiting.append((position, disposition))
                 conclusion.waits[disposition.action, disposition.code] += 1
@@ -307,15 +308,18 @@ def _delayed(
         state = cut.state or JobState(job.entry_id, job.lane, job.enqueued_at)
     due = context.now + disposition.delay
     target = job.target(positions[0])
+    hold = None
+    if disposition.hold_target:
+        # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
+        # Several 429s of one target in one batch are one pause: the jitter is the target's, not the message's.
+        until = context.pauses.setdefault(target.key, due) if error is not None else 0.0
+        hold = Hold(target.key, INTERVALS[target.kind], until)
     return Delayed(
         # Unique and the same in each repetition: a message waits in one place at a time.
         member=f"{state.lane}:{state.id}:{state.replay}:{job.place(positions[0])}",
         due=due,
         fields=orjson.dumps(encode_retry_fields(cut, state)),
-        # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
-        hold=Hold(target.key, INTERVALS[target.kind], due if error is not None else 0.0)
-        if disposition.hold_target
-        else None,
+        hold=hold,
     )
 
 
@@ -337,7 +341,7 @@ def _dead_letter(
         *(b"status", status.encode()),
         *(b"code", code.encode()),
         *(b"reason", reason.encode()),
-        *(b"history", msgspec.json.encode([[a.at, a.http_status, a.code] for a in history])),
+        *(b"history", encode_history(history)),
         *(b"lane", job.lane.encode()),
         *(b"died_at", f"{context.now:.3f}".encode()),
     ]

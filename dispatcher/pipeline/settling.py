@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
-from dispatcher.model import Action, Batch, Disposition, Job, SendResponse, Stream
-from dispatcher.pipeline.concluding import Conclusion, Context, conclude, conclude_unsent, survey
+from dispatcher.model import Action, Batch, Disposition, ErrorCode, Job, SendResponse, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
+from dispatcher.pipeline.concluding import (
+    Conclusion,
+    Context,
+    conclude,
+    conclude_accepted,
+    conclude_unsent,
+    survey,
+)
 from dispatcher.pipeline.project import Project
+from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
 from dispatcher.queue.settlement import SettleReply
@@ -71,7 +81,7 @@ class Settling:
         room_changed: asyncio.Event,
         *,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         self._queue = queue
         self._room = room
@@ -126,6 +136,8 @@ class Settling:
         """Repeat an idempotent call to Redis until it is answered."""
         rest = RETRY_FIRST_S
         while True:
+            if cancelled():
+                raise asyncio.CancelledError
             try:
                 result = await call()
             except QueueError as error:
@@ -139,7 +151,7 @@ class Settling:
                 return result
 
     async def _run(self) -> None:
-        while True:
+        while not cancelled():
             finished = await self._finished.get()
             try:
                 await self._settle(finished)
@@ -149,36 +161,46 @@ class Settling:
     async def _settle(self, finished: Finished) -> None:
         project, batch = finished.project, finished.batch
         context = Context(
-            self._queue.now(),
+            round(self._queue.now(), 3),
             project.rules,
             random.random,
             failures_only=project.settings.outcomes == "failures",
         )
+        loop_now = asyncio.get_running_loop().time()
+        outcomes = None
         if finished.verdict is not None:
             conclusion = conclude_unsent(batch.jobs, finished.verdict, context)
         else:
-            loop_now = asyncio.get_running_loop().time()
-            self._learn(finished, context, loop_now)
-            conclusion = conclude(batch, finished.responses, finished.presets, context)
-            self._plan_retries(project, conclusion, context, loop_now)
+            if not finished.presets:
+                outcomes = conclude_accepted(batch, finished.responses, context)
+            self._learn(finished, context, loop_now, all_good=outcomes is not None)
+            if outcomes is None:
+                conclusion = conclude(batch, finished.responses, finished.presets, context)
+                self._plan_retries(project, conclusion, context, loop_now)
+            else:
+                conclusion = Conclusion([], Counter({(Status.ACCEPTED, ""): batch.size}), Counter())
         if conclusion.pause is not None:
-            await self._pause(project, conclusion.pause)
+            await self._pause(project, conclusion.pause, conclusion.pause_s)
         elif project.probing and finished.verdict is None and len(finished.presets) < batch.size:
-            await self._probe_succeeded(project)
-        reply = await self.insist(
-            lambda: self._queue.settle(project.id, batch.stream, batch.epoch, conclusion.items)
-        )
+            await self._probed(project, conclusion)
+        reply = await self.insist(lambda: self._record(project, batch, outcomes, conclusion))
         self.forget(project, batch.stream, batch.jobs)
         self._count(project, batch, conclusion, reply)
 
-    def _learn(self, finished: Finished, context: Context, loop_now: float) -> None:
+    def _record(
+        self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion
+    ) -> Awaitable[SettleReply]:
+        """The one call that makes it so; repeated until it is answered."""
+        if outcomes is None:
+            return self._queue.settle(project.id, batch.stream, batch.epoch, conclusion.items)
+        ids = [job.entry_id for job in batch.jobs]
+        return self._queue.settle_accepted(project.id, batch.stream, batch.epoch, ids, outcomes)
+
+    def _learn(self, finished: Finished, context: Context, loop_now: float, *, all_good: bool) -> None:
         """What the answers say together of the project, before each is judged on its own."""
-        project, batch, responses = finished.project, finished.batch, finished.responses
+        project, batch = finished.project, finished.batch
         sent = batch.size - len(finished.presets)
-        if any(response.error is not None for response in responses):
-            answers = survey(batch, responses)
-        else:
-            answers = Answers(sent)
+        answers = Answers(sent) if all_good else survey(batch, finished.responses)
         findings = project.health.feed(loop_now, answers)
         if findings.congested:
             if project.concurrency.congested(loop_now):
@@ -199,30 +221,28 @@ class Settling:
         if retries and context.extra_delay:
             self._metrics.retries_over_budget.of(project.id).inc(retries)
 
-    async def _pause(self, project: Project, disposition: Disposition) -> None:
+    async def _pause(self, project: Project, answer: Disposition, asked_s: float) -> None:
         """The whole project stops, here at once and everywhere within a second."""
         probe, project.probing = project.probing, False
-        project.paused_until = max(project.paused_until, self._queue.now() + disposition.delay)
+        project.paused_until = max(project.paused_until, self._queue.now() + open_for(0, asked_s))
         project.health.reset()
-        self._metrics.project_pauses.of(project.id, disposition.code).inc()
-        self._log.warning(
-            "project_paused",
-            project=project.id,
-            code=disposition.code,
-            reason=disposition.reason,
-            for_s=round(disposition.delay),
-        )
-        pause = await self.insist(
-            lambda: self._queue.pause_project(
-                project.id, disposition.delay, disposition.reason or disposition.code, probe=probe
-            )
-        )
+        reason = answer.reason or answer.code
+        self._metrics.project_pauses.of(project.id, answer.code).inc()
+        self._log.warning("project_paused", project=project.id, code=answer.code, reason=reason)
+        pause = await self.insist(lambda: self._queue.pause_project(project.id, asked_s, reason, probe=probe))
         project.paused_until = max(project.paused_until, pause.until)
         # Settled here and now: putting into our own full queue would wait for ourselves.
         for batch in project.take_back():
             await self._settle(Finished(project, batch, verdict=self._until_resumed(project)))
 
-    async def _probe_succeeded(self, project: Project) -> None:
+    async def _probed(self, project: Project, conclusion: Conclusion) -> None:
+        """The probe of a half-open project has been answered: any verdict on a message means that it is back."""
+        if not conclusion.ended:
+            silence = Disposition(
+                Action.PAUSE_PROJECT, ErrorCode.SERVER_UNAVAILABLE, reason="the probe had no usable answer"
+            )
+            await self._pause(project, silence, 0.0)
+            return
         project.probing = False
         project.paused_until = 0.0
         await self.insist(lambda: self._queue.close(project.id))

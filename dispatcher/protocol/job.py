@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from dispatcher.model import ErrorCode, Job, JobState, OnUnknown, Refusal, Stream
+from dispatcher.protocol.contract import JOB_FIELDS
 from dispatcher.protocol.message import Content, read_message, target_of
 from dispatcher.protocol.rules import refuse
 
@@ -24,10 +25,7 @@ MAX_TOKENS = 500
 MAX_ATTRIBUTES = 1024
 """Bytes of `attributes`."""
 
-_KNOWN = frozenset(
-    b"message tokens group id deliver_at expires_at dedup_key on_unknown campaign validate_only attributes traceparent "
-    b"operation request _state".split()
-)
+_KNOWN = frozenset(field.name.encode() for field in JOB_FIELDS) | {b"_state"}
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_tokens = msgspec.json.Decoder(list[str]).decode
@@ -88,8 +86,31 @@ def decode_entry(
                     0.0,
                     read.ttl,
                 )
+    job = _blank(project, stream, entry_id, fields, limits)
+    given = dict(zip(fields[::2], fields[1::2], strict=True))
+    job.unknown_fields = len(given.keys() - _KNOWN)
+    job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
+    return job
+
+
+def identify(project: str, stream: Stream, entry_id: str, fields: list[bytes], limits: DecodeLimits) -> Job:
+    """A job of which only its identity is read: for an entry whose content is not to be touched (poison).
+
+    Args:
+        project: Firebase project id.
+        stream: where it stands.
+        entry_id: its id.
+        fields: name, value, name, value, ...
+        limits: from the settings.
+    """
+    job = _blank(project, stream, entry_id, fields, limits)
+    _identify(job, dict(zip(fields[::2], fields[1::2], strict=True)), limits)
+    return job
+
+
+def _blank(project: str, stream: Stream, entry_id: str, fields: list[bytes], limits: DecodeLimits) -> Job:
     at = int(entry_id.partition("-")[0]) / 1000
-    job = Job(
+    return Job(
         entry_id=entry_id,
         stream=stream,
         project=project,
@@ -104,10 +125,6 @@ def decode_entry(
         enqueued_at=at,
         expires_at=at + limits.default_expiry_s,
     )
-    given = dict(zip(fields[::2], fields[1::2], strict=True))
-    job.unknown_fields = len(given.keys() - _KNOWN)
-    job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
-    return job
 
 
 def _size_fault(job: Job, limits: DecodeLimits) -> Refusal | None:

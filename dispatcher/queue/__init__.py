@@ -8,8 +8,9 @@ Where to find what:
 
     store.py        Queue: one worker's view of Redis, composed of the parts below
     connection.py   Server: one way of calling commands and scripts, errors mapped, commands counted
-    cluster.py, sentinel.py      the same over Redis Cluster; a master found by Sentinel
-    address.py      what a Redis URL means
+    cluster.py      the same over Redis Cluster
+    address.py, opening.py       what a Redis URL means; from it to a Server
+    faults.py, script.py         the client's errors in ours; Lua files as values
     keys.py         names of keys
     clock.py        the Redis clock as seen from here
     embedded.py     a private server for the demo and the tests

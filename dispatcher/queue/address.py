@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 
@@ -56,25 +56,27 @@ def parse_url(url: str, password_file: Path | None = None) -> Address:
     scheme, sep, rest = url.partition("://")
     kind = _KINDS.get(scheme)
     if kind is None or not sep:
-        raise SettingsError(f"REDIS_URL: unknown scheme {scheme!r}; use one of {', '.join(_KINDS)}")
+        # Without a scheme the whole text may be a login: it is not repeated.
+        named = f"unknown scheme {scheme!r}" if sep else "no scheme"
+        raise SettingsError(f"REDIS_URL: {named}; use one of {', '.join(f'{name}://' for name in _KINDS)}")
     login, _, location = rest.rpartition("@")
+    if login.startswith("/"):  # unix:///a@b is a path
+        login, location = "", rest
     user, _, word = login.partition(":")
     username, password = unquote(user) or None, unquote(word) or None
     if password_file is not None:
         password = _read_password(password_file)
-    # The host list is no URL authority: commas and several ports. Everything after it is parsed as a path.
-    split = urlsplit(f"//x/{location.partition('/')[2]}" if kind != "unix" else f"//x{location}")
-    options = parse_qs(split.query)
-    if set(options) - {"db"} or split.fragment:
-        raise SettingsError(
-            f"REDIS_URL: unknown option in {split.query or split.fragment!r}; only db is known"
-        )
+    location, _, query = location.partition("?")
+    options = parse_qs(query)
+    if set(options) - {"db"} or "#" in location:
+        raise SettingsError(f"REDIS_URL: unknown option in {query or location!r}; only db is known")
+    names, _, path = location.partition("/")
     if kind == "unix":
-        if split.path in ("", "/"):
+        if names or not path:
             raise SettingsError("REDIS_URL: a unix URL needs a path, as unix:///run/redis.sock")
         db = _db(options.get("db", ["0"])[0])
-        return Address(kind, path=unquote(split.path), db=db, username=username, password=password)
-    parts = [part for part in split.path.split("/") if part]
+        return Address(kind, path=unquote(f"/{path}"), db=db, username=username, password=password)
+    parts = [part for part in path.split("/") if part]
     master = ""
     if kind == "sentinel":
         if not parts:
@@ -87,7 +89,6 @@ def parse_url(url: str, password_file: Path | None = None) -> Address:
         raise SettingsError(
             "REDIS_URL: more in the path than this kind of URL has (Cluster knows no databases)"
         )
-    names = location.partition("/")[0].partition("?")[0]
     hosts = tuple(_host(name, _DEFAULT_PORT[kind]) for name in names.split(",") if name)
     if kind == "direct" and len(hosts) > 1:
         raise SettingsError("REDIS_URL: several hosts need redis+sentinel:// or redis+cluster://")

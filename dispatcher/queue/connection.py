@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from dispatcher.queue.address import Address, parse_url
+from dispatcher.queue.address import Address
 from dispatcher.queue.clock import RedisClock
 from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script, mapped
 from dispatcher.queue.script import Script
@@ -29,7 +28,8 @@ CALL_TIMEOUT = 5.0
 """Seconds for one answer; a full or forking Redis stalls for about one."""
 MAX_BLOCK_MS = 10_000
 """Longest blocking read: stopping waits for it to run out."""
-_BLOCK_TIMEOUT = MAX_BLOCK_MS / 1000 + CALL_TIMEOUT
+BLOCK_TIMEOUT = MAX_BLOCK_MS / 1000 + CALL_TIMEOUT
+"""Seconds for the answer to a blocking read: longer than it may block."""
 
 
 def client_options(address: Address, timeout: float) -> dict[str, Any]:
@@ -66,20 +66,6 @@ class Server(ABC):
     def __init__(self) -> None:
         self.commands = 0
         self.clock = RedisClock()
-
-    @staticmethod
-    def from_url(url: str, password_file: Path | None = None) -> Server:
-        """The server a URL names; connects with the first command.
-
-        Raises:
-            SettingsError: the URL or the password file cannot be read.
-        """
-        address = parse_url(url, password_file)
-        if address.kind == "cluster":
-            from dispatcher.queue.cluster import ClusterServer  # noqa: PLC0415 - it builds on this module
-
-            return ClusterServer(address)
-        return DirectServer(address)
 
     @abstractmethod
     async def call(self, *command: Arg) -> Any:
@@ -118,7 +104,7 @@ class DirectServer(Server):
     def __init__(self, address: Address) -> None:
         super().__init__()
         self._client = _client(address, CALL_TIMEOUT)
-        self._blocking = _client(address, _BLOCK_TIMEOUT)
+        self._blocking = _client(address, BLOCK_TIMEOUT)
 
     async def call(self, *command: Arg) -> Any:
         """See Server."""
@@ -177,8 +163,11 @@ class DirectServer(Server):
 
     async def aclose(self) -> None:
         """See Server."""
-        await self._client.aclose()
-        await self._blocking.aclose()
+        for client in (self._client, self._blocking):
+            await client.aclose()
+            manager = getattr(client.connection_pool, "sentinel_manager", None)
+            for sentinel in manager.sentinels if manager else ():
+                await sentinel.aclose()
 
 
 def _client(address: Address, timeout: float) -> Any:  # the client's own methods are half annotated
@@ -187,7 +176,10 @@ def _client(address: Address, timeout: float) -> Any:  # the client's own method
     client: Any
     if address.kind == "sentinel":
         # The sentinels themselves are asked without our password: it is the master's.
-        asked = {"socket_timeout": CALL_TIMEOUT, "socket_connect_timeout": CALL_TIMEOUT, "protocol": 2}
+        asked = {
+            name: options[name] for name in ("protocol", "retry", "driver_info", "socket_connect_timeout")
+        }
+        asked["socket_timeout"] = CALL_TIMEOUT
         sentinels: Any = Sentinel
         sentinel = sentinels(address.hosts, sentinel_kwargs=asked)
         client = sentinel.master_for(address.master, **options)

@@ -5,24 +5,37 @@ from __future__ import annotations
 from typing import Literal
 
 from dispatcher.queue.access import Access
-from dispatcher.queue.reading import Entry
+from dispatcher.queue.connection import MAX_BLOCK_MS
+from dispatcher.queue.reading import Entry, entries
+
+Which = Literal["outcomes", "dead"]
 
 
 class Records(Access):
     """Plain reads of the record streams, without a group."""
 
     async def records(
-        self, project: str, which: Literal["outcomes", "dead"], *, after: str = "0-0", count: int = 100
+        self, project: str, which: Which, *, after: str = "0-0", count: int = 100
     ) -> list[Entry]:
         """Entries after this id, oldest first."""
-        raise NotImplementedError
+        reply = await self.server.call("XRANGE", self._key(project, which), f"({after}", "+", "COUNT", count)
+        return entries(reply)
 
-    async def last_record(self, project: str, which: Literal["outcomes", "dead"]) -> str:
+    async def last_record(self, project: str, which: Which) -> str:
         """Id of the newest entry; `0-0` if there is none."""
-        raise NotImplementedError
+        reply = await self.server.call("XREVRANGE", self._key(project, which), "+", "-", "COUNT", 1)
+        return entries(reply)[0][0] if reply else "0-0"
 
     async def wait_records(
-        self, project: str, which: Literal["outcomes", "dead"], *, after: str, count: int, block_ms: int
+        self, project: str, which: Which, *, after: str, count: int, block_ms: int
     ) -> list[Entry]:
         """The same, waiting up to `block_ms` for the first one."""
-        raise NotImplementedError
+        key = self._key(project, which)
+        block_ms = min(max(block_ms, 1), MAX_BLOCK_MS)
+        reply = await self.server.block(
+            key, "XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", key, after
+        )
+        return entries(reply[0][1]) if reply else []
+
+    def _key(self, project: str, which: Which) -> str:
+        return self.keys.outcomes(project) if which == "outcomes" else self.keys.dead(project)

@@ -19,6 +19,8 @@ MAX_ENTRIES = 1000
 """Entries a call: Lua's unpack ends at some 8,000 values, and Redis does nothing else meanwhile."""
 MAX_BYTES = 1_000_000
 """Bytes of outcomes and fields a call, for the same reason; a single entry may be larger."""
+_MAX_VALUES = 2000
+"""Names and values of a dead letter: a producer may send thousands of fields, and unpack must not fail."""
 
 _SETTLE = Script("settle")
 _pack = msgspec.msgpack.Encoder().encode
@@ -62,7 +64,7 @@ class Settled(msgspec.Struct, gc=False):
         outcomes: JSON objects joined by commas; b"": none.
         accepted: all its outcomes are `accepted` or `done`: counts even from a worker that lost its lease.
         delayed: parts to be read again.
-        dead: dead letters, each as flat fields.
+        dead: dead letters, each as flat fields (of more than 1,000 fields, the middle is left out).
         campaign: (campaign, {counter: how many}) to add.
         dedup: (dedup key, origin id) to free if it is still held by that origin.
     """
@@ -70,8 +72,8 @@ class Settled(msgspec.Struct, gc=False):
     entry_id: str
     outcomes: bytes = b""
     accepted: bool = True
-    delayed: list[Delayed] = []
-    dead: list[list[bytes]] = []
+    delayed: Sequence[Delayed] = ()
+    dead: Sequence[list[bytes]] = ()
     campaign: tuple[str, dict[str, int]] | None = None
     dedup: tuple[str, str] | None = None
 
@@ -112,8 +114,48 @@ class Settlement(Access):
         Raises:
             QueueUnavailable: some, all or none of it happened; repeat it.
         """
+        whole = SettleReply(0, [], 0, 0.0)
+        for chunk in _chunks(items):
+            effects: list[Any] = []
+            blobs: list[Arg] = []
+            for number, item in enumerate(chunk, 1):
+                if not item.accepted or item.delayed or item.dead or item.campaign or item.dedup:
+                    effects.append(self._effect(project, number, item, blobs))
+            ids = [item.entry_id for item in chunk]
+            outcomes = [item.outcomes for item in chunk]
+            more = [_pack(effects), *blobs] if effects else []
+            names = self._names(project, stream)
+            args: list[Arg] = [GROUP, self.consumer, epoch, len(ids), *ids, *_joined(outcomes), *more]
+            await self._call(whole, names, args)
+        return whole
+
+    async def settle_accepted(
+        self, project: str, stream: Stream, epoch: int, ids: Sequence[str], outcomes: Sequence[bytes]
+    ) -> SettleReply:
+        """`settle` for entries that were all accepted and have no further effect, without an object for each.
+
+        Args:
+            project: Firebase project id.
+            stream: where the entries were read.
+            epoch: the lease epoch under which they were read.
+            ids: the entries.
+            outcomes: for each its JSON objects joined by commas; b"": none.
+
+        Raises:
+            QueueUnavailable: as for `settle`.
+        """
+        whole = SettleReply(0, [], 0, 0.0)
+        if len(ids) <= MAX_ENTRIES and sum(map(len, outcomes)) <= MAX_BYTES:
+            if ids:
+                names = self._names(project, stream)
+                args: list[Arg] = [GROUP, self.consumer, epoch, len(ids), *ids, *_joined(outcomes)]
+                await self._call(whole, names, args)
+            return whole
+        return await self.settle(project, stream, epoch, list(map(Settled, ids, outcomes)))
+
+    def _names(self, project: str, stream: Stream) -> tuple[str, ...]:
         keys = self.keys
-        names = (
+        return (
             keys.stream(project, stream),
             keys.lease(project, self.consumer),
             keys.outcomes(project),
@@ -122,31 +164,23 @@ class Settlement(Access):
             keys.dead(project),
             keys.pauses(project),
         )
-        whole = SettleReply(0, [], 0, 0.0)
-        for chunk in _chunks(items):
-            args: list[Arg] = [GROUP, self.consumer, epoch, len(chunk)]
-            args += [item.entry_id for item in chunk]
-            args += [item.outcomes for item in chunk]
-            effects: list[Any] = []
-            blobs: list[Arg] = []
-            for number, item in enumerate(chunk, 1):
-                if not item.accepted or item.delayed or item.dead or item.campaign or item.dedup:
-                    effects.append(self._effect(project, number, item, blobs))
-            if effects:
-                args.append(_pack(effects))
-                args += blobs
-            sent = monotonic()
-            live, late, seconds, micros, stale = await self.server.eval(_SETTLE, names, args)
-            whole.live += live
-            whole.late += late
-            whole.stale += [entry_id.decode() for entry_id in stale]
-            whole.now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
-        return whole
+
+    async def _call(self, whole: SettleReply, names: tuple[str, ...], args: list[Arg]) -> None:
+        sent = monotonic()
+        reply = await self.server.eval(_SETTLE, names, args)
+        live, late, seconds, micros, stale = reply
+        whole.live += live
+        whole.late += late
+        whole.stale += [entry_id.decode() for entry_id in stale]
+        whole.now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
 
     def _effect(self, project: str, number: int, item: Settled, blobs: list[Arg]) -> list[Any]:
         delayed = [_delayed_row(job, blobs) for job in item.delayed]
         dead = []
-        for letter in item.dead:
+        for whole_letter in item.dead:
+            letter = whole_letter
+            if len(letter) > _MAX_VALUES:
+                letter = letter[: _MAX_VALUES // 2] + letter[-_MAX_VALUES // 2 :]
             dead.append((len(blobs) + 1, len(blobs) + len(letter)))
             blobs += letter
         campaign, dedup = item.campaign, item.dedup
@@ -158,6 +192,12 @@ class Settlement(Access):
             campaign and (self.keys.campaign(project, campaign[0]), campaign[1]),
             dedup and (self.keys.dedup(project, dedup[0]), dedup[1]),
         ]
+
+
+def _joined(outcomes: Sequence[bytes]) -> tuple[bytes, str]:
+    """The array of all outcomes, and where each entry's part ends."""
+    text = b",".join(filter(None, outcomes))
+    return b"[%b]" % text if text else b"", ",".join(map(str, map(len, outcomes)))
 
 
 def _delayed_row(job: Delayed, blobs: list[Arg]) -> tuple[Any, ...]:

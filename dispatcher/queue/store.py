@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.queue.circuit import Circuit
-from dispatcher.queue.connection import Server
 from dispatcher.queue.control import ControlTable
 from dispatcher.queue.dedup import Dedup
 from dispatcher.queue.delayed import DelayedSet
 from dispatcher.queue.health import Health
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.leases import Leases
+from dispatcher.queue.opening import open_server
 from dispatcher.queue.pauses import Pauses
 from dispatcher.queue.producing import Producing
 from dispatcher.queue.quota import Quota
@@ -61,7 +61,7 @@ class Queue(
         Raises:
             SettingsError: the URL cannot be read.
         """
-        return cls(Server.from_url(url, password_file), Keys(namespace), consumer)
+        return cls(open_server(url, password_file), Keys(namespace), consumer)
 
     def now(self) -> float:
         """The Redis clock, in Unix seconds, estimated since the last reply that carried it."""

@@ -1,7 +1,11 @@
-"""The table of settings as data and as Markdown: the README's is printed from here, so it cannot be wrong."""
+"""The table of settings as data and as Markdown: the README's is printed from here, so it cannot be wrong.
+
+python -m dispatcher.settings.table
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 from pydantic.fields import FieldInfo
@@ -46,3 +50,7 @@ def markdown() -> str:
         mark = " *" if row.per_project else ""
         lines.append(f"| `{row.variable}`{mark} | {row.kind} | {row.default} | {row.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

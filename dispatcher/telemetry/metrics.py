@@ -1,6 +1,6 @@
 """The table of metrics: every name the service exports, with its type, labels and meaning.
 
-Each row below is one metric; `markdown()` prints them for the README. Labels are bounded: project (past 200
+Each row below is one metric; `python -m dispatcher.telemetry.metrics` prints them for the README. Labels are bounded: project (past 200
 of them `other`), lane, transport, status, code and words of our own; never a token, a topic or a job id.
 What says "shared" is read from Redis and the same in every replica: take `max by (...)` of it, never a sum.
 """
@@ -8,6 +8,7 @@ What says "shared" is read from Redis and the same in every replica: take `max b
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
@@ -162,8 +163,8 @@ class Metrics:
     def _add(self, family: _Family) -> _Family:
         self.registry.register(family)
         self._rows.append(Row(family.name, family.type, family.labels, family.meaning))
-        if not family.labels:
-            family.of()  # without labels it stands at 0 from the start
+        if not family.labels and not isinstance(family, Gauge):
+            family.of()  # it stands at 0 from the start; a gauge does not claim to know before it is set
         return family
 
 
@@ -181,3 +182,7 @@ def markdown() -> str:
         labels = ", ".join(f"`{label}`" for label in row.labels)
         lines.append(f"| `{row.name}` | {row.type} | {labels} | {row.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -92,3 +92,13 @@ async def test_a_port_in_use_is_a_wrong_setting():
         await second.start(port, "127.0.0.1")
     await second.stop()
     await first.stop()
+
+
+async def test_any_free_port_is_the_same_one_on_every_address():
+    health = Health(redis_silence_s=lambda: 0.0, projects_with_token=lambda: ["demo-a"], metrics=lambda: b"")
+    port = await health.start(0)
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/livez") as answer:
+            assert answer.status == 200
+    finally:
+        await health.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -28,7 +28,7 @@ class Controller(Duty):
     """
 
     def __init__(
-        self, queue: Queue, projects: dict[str, Project], metrics: Metrics, log: BoundLogger
+        self, queue: Queue, projects: dict[str, Project], metrics: Metrics, log: FilteringBoundLogger
     ) -> None:
         super().__init__(LOOK_S, log)
         self._queue = queue

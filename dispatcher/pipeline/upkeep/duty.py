@@ -6,9 +6,10 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import DispatcherError
+from dispatcher.pipeline.cancellation import cancelled
 
 
 class Duty(ABC):
@@ -19,14 +20,14 @@ class Duty(ABC):
         log: the worker's.
     """
 
-    def __init__(self, rest_s: float, log: BoundLogger) -> None:
+    def __init__(self, rest_s: float, log: FilteringBoundLogger) -> None:
         self._rest_s = rest_s
         self._log = log
         self._failing = False
 
     async def run(self) -> None:
         """Rounds until cancelled."""
-        while True:
+        while not cancelled():
             rest = self._rest_s
             try:
                 asked = await self.round()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -29,7 +29,7 @@ class Janitor(Duty):
         queue: Queue,
         projects: dict[str, Project],
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         super().__init__(EVERY_S, log)
         self._queue = queue

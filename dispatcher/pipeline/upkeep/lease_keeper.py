@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -32,7 +32,7 @@ class LeaseKeeper(Duty):
         projects: dict[str, Project],
         lease_s: float,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         super().__init__(lease_s / 3, log)
         self._queue = queue

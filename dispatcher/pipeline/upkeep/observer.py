@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -40,7 +40,7 @@ class Observer(Duty):
         room: Room,
         connections: Callable[[], int],
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         super().__init__(EVERY_S, log)
         self._queue = queue
@@ -73,6 +73,14 @@ class Observer(Duty):
             metrics.delayed.of(project_id).set(found.delayed)
             metrics.dead.of(project_id).set(found.dead)
             metrics.paused_targets.of(project_id).set(found.paused_targets)
+        if loop.time() >= self._unserved_next:
+            self._unserved_next = loop.time() + UNSERVED_EVERY_S
+            await self._unserved()
+        return None
+
+    def render(self) -> bytes:
+        """All metrics in the text format; what this process knows of itself is read at that moment."""
+        metrics = self._metrics
         for project in self._projects.values():
             metrics.in_flight.of(project.id).set(self._room.held(project.id))
             metrics.requests_in_flight.of(project.id).set(project.concurrency.running)
@@ -80,10 +88,7 @@ class Observer(Duty):
         metrics.in_flight_bytes.of().set(self._room.nbytes)
         metrics.redis_commands.of().value = self._queue.commands
         metrics.connections.of("http").set(self._connections())
-        if loop.time() >= self._unserved_next:
-            self._unserved_next = loop.time() + UNSERVED_EVERY_S
-            await self._unserved()
-        return None
+        return metrics.render()
 
     async def _unserved(self) -> None:
         for (project_id, lane), count in (await self._queue.unserved(list(self._projects))).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
@@ -24,7 +24,7 @@ class Promoter(Duty):
         log: the worker's.
     """
 
-    def __init__(self, queue: Queue, projects: dict[str, Project], log: BoundLogger) -> None:
+    def __init__(self, queue: Queue, projects: dict[str, Project], log: FilteringBoundLogger) -> None:
         super().__init__(LOOK_S, log)
         self._queue = queue
         self._projects = projects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.model import STREAMS, Stream
 from dispatcher.pipeline.intake import Intake
@@ -27,7 +27,9 @@ class Reconciler(Duty):
         log: the worker's.
     """
 
-    def __init__(self, queue: Queue, projects: dict[str, Project], intake: Intake, log: BoundLogger) -> None:
+    def __init__(
+        self, queue: Queue, projects: dict[str, Project], intake: Intake, log: FilteringBoundLogger
+    ) -> None:
         super().__init__(LOOK_S, log)
         self._queue = queue
         self._projects = projects

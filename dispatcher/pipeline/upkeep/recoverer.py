@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.model import Action, Disposition, ErrorCode, Status, Stream
 from dispatcher.pipeline.intake import Intake, unsent_batch
@@ -17,7 +17,7 @@ from dispatcher.pipeline.project import Project, Watcher
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.policy.room import Room
-from dispatcher.protocol.job import decode_entry as identify
+from dispatcher.protocol.job import identify
 from dispatcher.queue.reclaim import Reclaimed
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -61,7 +61,7 @@ class Recoverer(Duty):
         room: Room,
         lease_s: float,
         metrics: Metrics,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         super().__init__(lease_s / 3, log)
         self._queue = queue
@@ -119,7 +119,10 @@ class Recoverer(Duty):
             return
         if crashes >= POISON:
             # Not decoded: that may be what kills. Its identity and fields are all a dead letter needs.
-            jobs = [identify(project.id, stream, entry_id, fields) for entry_id, fields in reclaimed.entries]
+            jobs = [
+                identify(project.id, stream, entry_id, fields, project.limits)
+                for entry_id, fields in reclaimed.entries
+            ]
             project.held[stream].update(ids)
             self._room.take(project.id, len(jobs), sum(job.nbytes for job in jobs))
             await self._settling.put(

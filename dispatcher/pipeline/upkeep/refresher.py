@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError
 from dispatcher.pipeline.project import Project
@@ -21,7 +21,7 @@ class Refresher(Duty):
         log: the worker's.
     """
 
-    def __init__(self, projects: dict[str, Project], metrics: Metrics, log: BoundLogger) -> None:
+    def __init__(self, projects: dict[str, Project], metrics: Metrics, log: FilteringBoundLogger) -> None:
         super().__init__(LOOK_S, log)
         self._projects = projects
         self._metrics = metrics

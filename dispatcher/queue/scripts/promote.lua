@@ -23,7 +23,7 @@ end
 
 local function flat_fields(text, slot)
   local ok, flat = pcall(cjson.decode, text)
-  if not ok or type(flat) ~= 'table' or #flat == 0 or #flat % 2 == 1 then
+  if not ok or type(flat) ~= 'table' or #flat == 0 or #flat % 2 == 1 or #flat > 2000 then
     return nil
   end
   for i, value in ipairs(flat) do

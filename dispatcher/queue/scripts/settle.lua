@@ -4,14 +4,15 @@
 --       (campaign and dedup keys of the same slot stand in the effects)
 -- ARGV  1 group   2 consumer   3 lease epoch under which the entries were read   4 n
 --       5 .. 4+n        entry ids
---       5+n .. 4+2n     their outcomes: JSON objects joined by commas, or ''
---       5+2n            optional, msgpack: {{i, accepted, delayed, dead, campaign, dedup}, ...}; an entry that
+--       5+n             their outcomes as one JSON array, or '' if there are none
+--       6+n             bytes of each entry's part of it (0: none), joined by commas
+--       7+n             optional, msgpack: {{i, accepted, delayed, dead, campaign, dedup}, ...}; an entry that
 --                       is not in it was accepted and has no further effect
 --         delayed   {{member, due ms, place of its fields, target or nil, interval ms, pause end ms}, ...}
 --         dead      {{first place, last place of its fields}, ...}
 --         campaign  nil or {key, {counter = n, ...}}
 --         dedup     nil or {key, origin id}
---       6+2n ..         what the places point at, from 1 (Redis's msgpack knows no binary strings)
+--       8+n ..          what the places point at, from 1 (Redis's msgpack knows no binary strings)
 -- Returns {live, late, TIME seconds, TIME microseconds, {stale ids}}
 --
 -- The first write is XACK: at maxmemory Redis lets a script go on that began with a write that cannot grow
@@ -21,9 +22,9 @@ local stream, group, me, n = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local effects, effect_of, places = {}, {}, 5 + 2 * n
-if ARGV[5 + 2 * n] then
-  effects = cmsgpack.unpack(ARGV[5 + 2 * n])
+local effects, effect_of, places = {}, {}, 7 + n
+if ARGV[7 + n] then
+  effects = cmsgpack.unpack(ARGV[7 + n])
   for _, effect in ipairs(effects) do
     effect_of[effect[1]] = effect
   end
@@ -71,6 +72,21 @@ local function mark(fragment)
   return table.concat(out, ',')
 end
 
+-- Whatever may fail must fail before the first write: a key of another type would lose what is settled here.
+redis.call('XLEN', KEYS[3])
+redis.call('ZCARD', KEYS[4])
+redis.call('HLEN', KEYS[5])
+redis.call('XLEN', KEYS[6])
+redis.call('ZCARD', KEYS[7])
+for _, effect in ipairs(effects) do
+  if effect[5] then
+    redis.call('HLEN', effect[5][1])
+  end
+  if effect[6] then
+    redis.call('STRLEN', effect[6][1])
+  end
+end
+
 -- Which entries are ours to settle, and are still there: all of them, nearly always.
 local gone, late, late_count, stale = nil, {}, 0, {}
 if redis.call('GET', KEYS[2]) == ARGV[3] then
@@ -107,17 +123,24 @@ else
   end
 end
 
--- One outcome entry for all.
-local parts, size = {}, 0
-for i = 1, n do
-  local fragment = ARGV[4 + n + i]
-  if fragment ~= '' and not (gone and gone[i]) then
-    size = size + 1
-    parts[size] = late[i] and mark(fragment) or fragment
+-- One outcome entry for all. It comes ready made: 500 strings fewer to pass, and to join only if some are stale.
+local outcomes = ARGV[5 + n]
+if gone and outcomes ~= '' then
+  local parts, at, i = {}, 2, 0
+  for length in string.gmatch(ARGV[6 + n], '%d+') do
+    i, length = i + 1, tonumber(length)
+    if length > 0 then
+      if not gone[i] then
+        local fragment = string.sub(outcomes, at, at + length - 1)
+        parts[#parts + 1] = late[i] and mark(fragment) or fragment
+      end
+      at = at + length + 1
+    end
   end
+  outcomes = #parts > 0 and '[' .. table.concat(parts, ',') .. ']' or ''
 end
-if size > 0 then
-  redis.call('XADD', KEYS[3], '*', 'outcomes', '[' .. table.concat(parts, ',') .. ']')
+if outcomes ~= '' then
+  redis.call('XADD', KEYS[3], '*', 'outcomes', outcomes)
 end
 
 -- A paused target is a schedule: whoever waits for it takes the next free slot and moves it on.

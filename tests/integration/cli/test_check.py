@@ -11,7 +11,9 @@ from dispatcher.emulator.credentials import write_credentials
 def _safe(shell):
     shell.redis.config_set("maxmemory-policy", "noeviction")
     shell.redis.config_set("appendonly", "yes")
+    shell.redis.config_set("maxmemory", "1gb")
     yield
+    shell.redis.config_set("maxmemory", "0")
     shell.redis.config_set("appendonly", "no")
     shell.redis.config_set("maxmemory-policy", "noeviction")
 

@@ -102,7 +102,7 @@ async def test_a_truncated_answer_breaks_off_after_so_many_bytes(emulator, keep:
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
     async with httpx.AsyncClient(http1=False, http2=True, trust_env=False) as client:
-        with pytest.raises(httpx.ProtocolError):
+        with pytest.raises(httpx.RemoteProtocolError):
             await client.post(emulator.url + SEND, content=BODY, headers=BEARER)
     assert emulator.get("summary")["accepted"] == 2
 
@@ -116,7 +116,7 @@ async def test_what_arrives_of_a_truncated_batch_can_be_read(emulator) -> None:
         aiohttp.ClientSession() as session,
         session.post(emulator.url + "/batch", data=body, headers=headers) as answer,
     ):
-        with pytest.raises(aiohttp.ClientPayloadError):
+        with pytest.raises(aiohttp.ClientPayloadError):  # noqa: PT012 - what came before the break is the point
             async for piece in answer.content.iter_any():
                 received += piece
         responses = decode_response(answer.headers["Content-Type"], received, 20).responses
@@ -192,6 +192,18 @@ def test_it_stops_on_a_signal_even_with_connections_open(start, number: int) -> 
     emulator = start()
     emulator.get("health")
     emulator.process.send_signal(number)
+    assert emulator.process.wait(timeout=10) == 0
+
+
+async def test_a_delayed_answer_does_not_hold_up_the_end(emulator) -> None:
+    emulator.put("faults", {"auth": "any", "rules": [{"delay": 3600}]})
+    async with aiohttp.ClientSession() as session:
+        waiting = asyncio.ensure_future(session.post(emulator.url + SEND, data=BODY, headers=BEARER))
+        while not (await asyncio.to_thread(emulator.get, "summary"))["messages"]:
+            pass
+        emulator.process.send_signal(signal.SIGTERM)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await waiting
     assert emulator.process.wait(timeout=10) == 0
 
 

@@ -121,3 +121,27 @@ class TestErrors:
     async def test_all_of_them_are_queue_errors(self, queue):
         with pytest.raises(QueueError):
             await queue.server.call("XADD", "only-a-key")
+
+
+async def test_a_cancelled_call_leaves_no_reply_to_the_next_one(queue, redis_client):
+    for _ in range(20):
+        call = asyncio.ensure_future(queue.server.call("ECHO", "old" * 10_000))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert await queue.server.call("ECHO", "new") == b"new"
+
+
+async def test_cut_connections_are_made_again(queue, redis_client):
+    await queue.ping()
+    for client in await redis_client.client_list():
+        if client["cmd"] == "time":
+            await redis_client.client_kill_filter(_id=client["id"])
+    answered = 0
+    while answered < 2:
+        try:
+            await queue.ping()
+            answered += 1
+        except QueueUnavailable:
+            assert not answered

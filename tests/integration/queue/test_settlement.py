@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dispatcher.errors import QueueFull
+from dispatcher.errors import QueueFull, QueueMisconfigured
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 
 P = "demo-orchard-41"
@@ -259,3 +259,41 @@ async def test_settling_in_a_stream_that_was_deleted_is_stale_not_an_error(queue
     await redis_client.flushall()
     reply = await queue.settle(P, "normal", 1, [Settled(i, outcome(i), False) for i in ids])
     assert (reply.live, reply.stale) == (0, ids)
+
+
+async def test_accepted_batches_need_no_object_per_entry(queue, redis_client):
+    ids = await take(queue, redis_client)
+    reply = await queue.settle_accepted(P, "normal", 1, ids, [outcome(i) for i in ids])
+    assert (reply.live, reply.stale, reply.late) == (3, [], 0)
+    assert [[o["job"] for o in entry] for entry in await recorded(redis_client)] == [ids]
+    assert (await queue.settle_accepted(P, "normal", 1, ids, [outcome(i) for i in ids])).stale == ids
+    assert (await queue.settle_accepted(P, "normal", 1, [], [])).live == 0
+
+
+async def test_accepted_batches_are_split_too(queue, redis_client):
+    ids = await take(queue, redis_client, 1500)
+    reply = await queue.settle_accepted(P, "normal", 1, ids, [outcome(i) for i in ids])
+    assert reply.live == 1500
+    assert [len(entry) for entry in await recorded(redis_client)] == [1000, 500]
+
+
+@pytest.mark.parametrize("key", [OUTCOMES, DEAD, DELAYED, DELAYED + ":jobs", PAUSES])
+async def test_a_key_of_the_wrong_type_stops_settling_before_anything_is_lost(queue, redis_client, key):
+    ids = await take(queue, redis_client, 1)
+    await redis_client.set(key, "x")
+    item = Settled(ids[0], outcome("a"), False, [Delayed("m", 5, b"[]", Hold("t", 1))], [[b"a", b"b"]])
+    with pytest.raises(QueueMisconfigured):
+        await queue.settle(P, "normal", 1, [item])
+    assert await redis_client.xlen(LANE) == 1
+    await redis_client.delete(key)
+    assert (await queue.settle(P, "normal", 1, [item])).live == 1
+
+
+async def test_a_dead_letter_of_thousands_of_fields_keeps_both_ends(queue, redis_client):
+    ids = await take(queue, redis_client, 1)
+    fields = [b"%d" % n for n in range(20_000)]
+    await queue.settle(P, "normal", 1, [Settled(ids[0], b"", False, (), [fields])])
+    [(_, letter)] = await redis_client.xrange(DEAD)
+    assert len(letter) == 1000
+    assert letter[b"0"] == b"1"
+    assert letter[b"19998"] == b"19999"

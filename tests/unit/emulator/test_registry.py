@@ -1,6 +1,6 @@
 import pytest
 
-from dispatcher.emulator.registry import REFUSAL_OF, TOPIC_NAME, Registry
+from dispatcher.emulator.registry import REFUSAL_OF, Registry
 
 
 def test_a_token_nobody_told_of_is_registered_on_first_sight() -> None:
@@ -45,10 +45,3 @@ def test_topics_come_into_being_by_use_and_keep_subscribers() -> None:
     registry.subscribe("p", "harvest", ["a", "b"])
     registry.unsubscribe("p", "harvest", ["b", "never"])
     assert registry.project("p").topics == {"news": set(), "harvest": {"a"}}
-
-
-@pytest.mark.parametrize(
-    ("name", "good"), [("harvest-news_1.~%", True), ("", False), ("a b", False), ("x" * 901, False)]
-)
-def test_topic_names(name: str, good: bool) -> None:
-    assert bool(TOPIC_NAME(name)) is good

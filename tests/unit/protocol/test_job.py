@@ -56,19 +56,18 @@ def test_the_short_way_and_the_long_way_make_the_same_job():
 def test_every_field_is_read():
     job = decode(
         {
-
-                "message": '{"data":{"k":"v"}}',
-                "tokens": '["a","b"]',
-                "id": "mine",
-                "deliver_at": "1731000001.5"
-            ,
-            "expires_at": "1731000009", "dedup_key": "d", "on_unknown": "give_up", "campaign": "c",
-
-                "validate_only": "1",
-                "attributes": '{"user":7}',
-                "traceparent": "00-ab-cd-01",
-                "shiny": "new"
-            ,
+            "message": '{"data":{"k":"v"}}',
+            "tokens": '["a","b"]',
+            "id": "mine",
+            "deliver_at": "1731000001.5",
+            "expires_at": "1731000009",
+            "dedup_key": "d",
+            "on_unknown": "give_up",
+            "campaign": "c",
+            "validate_only": "1",
+            "attributes": '{"user":7}',
+            "traceparent": "00-ab-cd-01",
+            "shiny": "new",
         }
     )
     assert job.refusal is None

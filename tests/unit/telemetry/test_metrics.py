@@ -70,8 +70,12 @@ def test_a_project_that_is_served_no_more_leaves_no_gauges_behind():
     assert 'dispatcher_messages_total{code="",project="demo-a"' in text
 
 
-def test_metrics_without_labels_are_there_before_anything_happens():
+def test_counters_without_labels_are_there_before_anything_happens():
     assert Metrics("1").registry.get_sample_value("dispatcher_redis_commands_total") == 0
+
+
+def test_a_gauge_that_nobody_has_set_says_nothing():
+    assert Metrics("1").registry.get_sample_value("dispatcher_redis_memory_bytes") is None
 
 
 def test_status_classes():
