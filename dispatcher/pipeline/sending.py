@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
 from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.classify import classify
@@ -59,8 +60,6 @@ class Sending:
         self._metrics = metrics
         self._log = log
         self._stopping = False
-        self._cut_off = False
-        self._wire_timeouts: set[asyncio.Timeout] = set()
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
@@ -72,16 +71,10 @@ class Sending:
         project.wake.set()
         project.urgent.set()
 
-    def cut_off(self) -> None:
-        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
-        self._cut_off = True
-        for timeout in self._wire_timeouts:
-            timeout.reschedule(self._loop_now())
-
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not self._stopping:
+            while not (self._stopping or cancelled()):
                 project.wake.clear()
                 if project.has_waiting and project.paused(self._queue.now()):
                     # Told by another replica, or still being read when the pause began.
@@ -99,13 +92,14 @@ class Sending:
                 project.sending_turns.charge(batch.stream, batch.size)
                 need = self._slots(project, batch)
                 project.concurrency.start(need)
-                project.broadcasts += batch.broadcast
+                if batch.broadcast:
+                    project.broadcasts += need
                 self.on_the_wire += 1
                 sends.create_task(self._send(project, batch, need, grant))
 
     def _may_send(self, project: Project) -> bool:
         """Whether the lease holds, and for long enough: past it nothing is sent."""
-        return project.lease.holds(self._loop_now() + LEASE_MARGIN_S)
+        return project.lease.holds(asyncio.get_running_loop().time() + LEASE_MARGIN_S)
 
     def _choose(self, project: Project) -> deque[Batch] | None:
         """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""
@@ -123,15 +117,16 @@ class Sending:
 
     def _slots(self, project: Project, batch: Batch) -> int:
         """Request slots that `batch` takes: as many as it has requests, and no more than there are."""
-        return min(project.transport.requests(batch), project.concurrency.limit)
+        most = project.concurrency.limit
+        if batch.broadcast:
+            most = min(most, project.settings.topic_concurrency)
+        return min(project.transport.requests(batch), most)
 
     def _fits(self, project: Project, batch: Batch) -> bool:
-        if batch.broadcast and project.broadcasts >= project.settings.topic_concurrency:
+        concurrency, slots = project.concurrency, self._slots(project, batch)
+        if batch.broadcast and project.broadcasts + slots > project.settings.topic_concurrency:
             return False
-        concurrency = project.concurrency
-        return concurrency.running == 0 or self._slots(project, batch) <= concurrency.free(
-            high=batch.stream == "high"
-        )
+        return concurrency.running == 0 or slots <= concurrency.free(high=batch.stream == "high")
 
     async def _admit(self, project: Project, batch: Batch) -> Grant | None:
         """Ask the project's quota for a batch; None: look around again."""
@@ -180,7 +175,8 @@ class Sending:
             finished = await self._exchange(project, batch, need, grant)
         finally:
             concurrency.finish(need)
-            project.broadcasts -= batch.broadcast
+            if batch.broadcast:
+                project.broadcasts -= need
             self.on_the_wire -= 1
             project.wake.set()
         if finished is not None:
@@ -190,6 +186,8 @@ class Sending:
         """Send what may go now and gather the answers; None: the batch waits again."""
         if batch.epoch != project.lease.epoch:
             batch = await self._settling.still_mine(project, batch)
+            if not batch.jobs:
+                return None
         presets = await self._set_aside(project, batch, grant)
         if len(presets) == batch.size:
             return Finished(project, batch, [_NO_ANSWER] * batch.size, presets)
@@ -201,8 +199,8 @@ class Sending:
             return Finished(
                 project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
             )
-        if self._cut_off or batch.epoch != project.lease.epoch or not self._may_send(project):
-            # Too late to begin; or the lease lapsed meanwhile: others may be about to take these entries over.
+        if batch.epoch != project.lease.epoch or not self._may_send(project):
+            # The lease lapsed meanwhile: others may be about to take these entries over.
             project.waiting[batch.stream, batch.broadcast].appendleft(batch)
             return None
         responses = await self._call(project, sendable, token, need)
@@ -213,7 +211,7 @@ class Sending:
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
             else:
-                if self._may_send(project) and not self._cut_off:
+                if self._may_send(project):
                     again = await self._call(project, sendable.subset(refused), token, need)
                 else:
                     again = [SendResponse(error=_LAPSED)] * len(refused)
@@ -224,19 +222,7 @@ class Sending:
         return Finished(project, batch, _spread(batch, numbers, responses), presets)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        """One call of the transport, which a drain may cut short."""
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                self._wire_timeouts.add(timeout)
-                return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
-        except TimeoutError:
-            lost = SendError(
-                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
-            )
-            return [SendResponse(error=lost)] * batch.size
-        finally:
-            self._wire_timeouts.discard(timeout)
+        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""
@@ -260,14 +246,10 @@ class Sending:
                 presets.setdefault(number, HELD)
         return presets
 
-    @staticmethod
-    def _loop_now() -> float:
-        return asyncio.get_running_loop().time()
-
 
 _NO_ANSWER = SendResponse()
 
-_LAPSED = SendError(Fate.NOT_SENT, reason="the worker lost its lease or left before it could be sent again")
+_LAPSED = SendError(Fate.NOT_SENT, reason="the lease ran out before it could be sent again")
 
 
 def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:

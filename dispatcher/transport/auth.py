@@ -30,8 +30,9 @@ SCOPES = ("https://www.googleapis.com/auth/firebase.messaging",)
 AHEAD_S = 300.0
 """A token is renewed this long before it expires, and up to a fifth earlier, so that replicas do not do it at once."""
 
-REFRESH_TIMEOUT_S = 20.0
-"""For one request to the token endpoint."""
+REFRESH_TIMEOUT_S = 10.0
+"""For connecting to the token endpoint, and again for its answer. A drain may have to wait for it: Python joins the
+thread at the end."""
 
 
 class Credential(Protocol):
@@ -116,8 +117,10 @@ class GoogleCredential:
         self.failures = 0
         self._credentials = credentials
         self._label = label
-        self._lock = asyncio.Lock()
         self._token = ""
+        # The refresh under way, which everybody who needs one waits for.
+        self._flight: asyncio.Task[None] | None = None
+        # Monotonic clock: a machine whose clock is set right must not lose its tokens by it.
         self._expires_at = 0.0
         self._refresh_at = 0.0
 
@@ -129,17 +132,17 @@ class GoogleCredential:
     @property
     def ready(self) -> bool:
         """Whether there is a token that has not expired."""
-        return bool(self._token) and time.time() < self._expires_at
+        return bool(self._token) and time.monotonic() < self._expires_at
 
     @property
     def expires_in_s(self) -> float:
         """Seconds until the token expires; 0 if there is none."""
-        return max(0.0, self._expires_at - time.time())
+        return max(0.0, self._expires_at - time.monotonic())
 
     @property
     def refresh_in_s(self) -> float:
         """Seconds until it should be renewed."""
-        return max(0.0, self._refresh_at - time.time())
+        return max(0.0, self._refresh_at - time.monotonic())
 
     async def token(self) -> str:
         """The access token (see `Credential.token`)."""
@@ -149,48 +152,80 @@ class GoogleCredential:
 
     async def renew(self, refused: str) -> str:
         """A token other than `refused` (see `Credential.renew`)."""
-        async with self._lock:
-            if self._token and self._token != refused and self.ready:
-                return self._token  # somebody else's refusal has already renewed it
-            await self._refresh()
-            return self._token
+        if self._token != refused and self.ready:
+            return self._token  # somebody else's refusal has already renewed it
+        if self._flight is None:
+            self._flight = asyncio.create_task(self._refresh())
+            self._flight.add_done_callback(self._landed)
+        # Shielded: who stops waiting must not take the refresh from the others. Its failure is everybody's, too:
+        # a hundred batches must not ask a broken endpoint one after the other.
+        await asyncio.shield(self._flight)
+        return self._token
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flight = None
+        if not flight.cancelled():
+            flight.exception()  # seen, even if nobody waits for it any more
 
     async def _refresh(self) -> None:
         self.refreshes += 1
+        asked: list[int] = []  # HTTP statuses of the token endpoint
         try:
-            await asyncio.to_thread(self._fetch)
-        except google.auth.exceptions.RefreshError as error:
+            token, lifetime = await asyncio.to_thread(self._fetch, asked)
+        except Exception as error:  # noqa: BLE001 - google-auth lets parsers' errors through; none may end the worker
             self.failures += 1
-            # google-auth marks what a later try may mend (5xx of the endpoint).
-            permanent = not getattr(error, "retryable", False)
-            raise CredentialsError(
-                f"{self._label}: the token endpoint refused it ({_what(error)}); check that the key is not "
-                "revoked and that this machine's clock is right",
-                permanent=permanent,
-            ) from None
-        except google.auth.exceptions.GoogleAuthError as error:
-            self.failures += 1
-            raise CredentialsError(
-                f"{self._label}: no answer from the token endpoint ({_what(error)}); check the network"
-            ) from None
+            raise _refusal(self._label, error, asked) from None
+        now = time.monotonic()
+        self._token = token
+        self._expires_at = now + lifetime
+        # A short-lived token (an emulator's, a test's) is renewed at half its life.
+        ahead = min(AHEAD_S, lifetime / 2) * random.uniform(1.0, 1.2)  # noqa: S311 - spreading, not secrecy
+        self._refresh_at = self._expires_at - ahead
 
-    def _fetch(self) -> None:
-        """In a thread: one refresh; the fields are set here, under the lock that `renew` holds."""
+    def _fetch(self, asked: list[int]) -> tuple[str, float]:
+        """In a thread: one refresh; returns the token and the seconds it lives."""
         with requests.Session() as session:
             request = google.auth.transport.requests.Request(session=session)
 
             def bounded(*args: Any, **kwargs: Any) -> Any:
                 kwargs["timeout"] = REFRESH_TIMEOUT_S
-                return request(*args, **kwargs)
+                response = request(*args, **kwargs)
+                asked.append(response.status)
+                return response
 
             self._credentials.refresh(bounded)
-        self._token = str(self._credentials.token)
         expiry: dt.datetime | None = self._credentials.expiry  # naive UTC
         lifetime = expiry.replace(tzinfo=dt.UTC).timestamp() - time.time() if expiry is not None else 3600.0
-        self._expires_at = time.time() + lifetime
-        # A short-lived token (an emulator's, a test's) is renewed at half its life.
-        ahead = min(AHEAD_S, lifetime / 2) * random.uniform(1.0, 1.2)  # noqa: S311 - spreading, not secrecy
-        self._refresh_at = self._expires_at - ahead
+        if not self._credentials.token:
+            raise ValueError("no token")
+        return str(self._credentials.token), lifetime
+
+
+def _refusal(label: str, error: Exception, asked: list[int]) -> CredentialsError:
+    """What to tell of a refresh that failed.
+
+    google-auth puts the whole answer into its errors, and a proxy's error page may quote the signed request: only
+    the two fields of an OAuth error are repeated, else the HTTP status.
+    """
+    answer = error.args[1] if len(error.args) > 1 else None
+    if isinstance(error, google.auth.exceptions.RefreshError) and isinstance(answer, dict):
+        name = answer.get("error")
+        if isinstance(name, str):
+            text = f"{name}: {answer.get('error_description')}".replace("\n", " ")[:200]
+            # google-auth marks what a later try may mend (5xx of the endpoint).
+            return CredentialsError(
+                f"{label}: the token endpoint refused it ({text}); check that the key is not revoked and that "
+                "this machine's clock is right",
+                permanent=not error.retryable and asked[-1:] < [500],
+            )
+    if asked and asked[-1] != 200:
+        what = f"the token endpoint answered HTTP {asked[-1]}; see whether it is the right one and up"
+    elif asked:
+        what = "the token endpoint's answer holds no access token; see whether it is the right one"
+    else:
+        cause = error.__cause__ or error
+        what = f"no answer from the token endpoint ({type(cause).__name__}); check the network"
+    return CredentialsError(f"{label}: {what}")
 
 
 def load_credentials(source: str, projects: Iterable[str] = ()) -> dict[str, Credential]:
@@ -215,12 +250,11 @@ def load_credentials(source: str, projects: Iterable[str] = ()) -> dict[str, Cre
     if source == "adc":
         return _default_credentials(wanted)
     path = Path(source)
-    if path.is_dir():
-        found = _folder(path)
-    elif path.is_file():
-        found = dict([_service_account(path)])
-    else:
-        raise CredentialsError(f"CREDENTIALS: {source} is neither a file nor a folder, nor `adc` or `none`")
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError as error:
+        raise CredentialsError(f"CREDENTIALS: {source} cannot be read ({error.strerror})") from None
+    found = _folder(path, files) if files != [path] else dict([_service_account(path)])
     missing = [project for project in wanted if project not in found]
     if missing:
         raise CredentialsError(
@@ -229,11 +263,15 @@ def load_credentials(source: str, projects: Iterable[str] = ()) -> dict[str, Cre
     return {project: found[project] for project in wanted} if wanted else found
 
 
-def _folder(path: Path) -> dict[str, Credential]:
-    """Every key in a folder; a Kubernetes mount's `..data` and `..2026_...` entries are the same keys again."""
+def _folder(path: Path, files: list[Path]) -> dict[str, Credential]:
+    """Every key in a folder.
+
+    Names that begin with a dot are passed over: a Kubernetes mount's `..data` and `..2026_...` are the same keys
+    again, others are what editors and archives leave behind.
+    """
     found: dict[str, Credential] = {}
-    for file in sorted(path.glob("*.json")):
-        if file.name.startswith(".."):
+    for file in files:
+        if file.suffix != ".json" or file.name.startswith("."):
             continue
         project, credential = _service_account(file)
         if project in found:
@@ -250,32 +288,37 @@ def _folder(path: Path) -> dict[str, Credential]:
 
 def _service_account(file: Path) -> tuple[str, Credential]:
     try:
-        info = json.loads(file.read_bytes())
-        project = info["project_id"]
-        credentials = service_account.Credentials.from_service_account_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise CredentialsError(
+            f"CREDENTIALS: {file} is neither a file nor a folder, nor `adc` or `none`"
+        ) from None
     except OSError as error:
         raise CredentialsError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, google.auth.exceptions.GoogleAuthError):
-        # The parser's own text may quote the key: it is not repeated.
+    try:
+        info = json.loads(content)
+        project = info["project_id"]
+        credentials = service_account.Credentials.from_service_account_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001 - whatever a parser of JSON or of keys raises
+        project = credentials = None
+    if not isinstance(project, str) or not project:
+        # Said here, where the parser's own text is gone: it may quote the key.
         raise CredentialsError(
             f"{file}: not a service-account key; download one under Project settings, Service accounts"
-        ) from None
-    return str(project), GoogleCredential(credentials, str(file))
+        )
+    return project, GoogleCredential(credentials, str(file))
 
 
 def _default_credentials(wanted: list[str]) -> dict[str, Credential]:
     try:
         credentials, project = google.auth.default(scopes=SCOPES)
     except google.auth.exceptions.GoogleAuthError as error:
-        raise CredentialsError(f"CREDENTIALS=adc: {_what(error)}") from None
+        text = str(error.args[0] if error.args else error).replace("\n", " ")[:200]
+        raise CredentialsError(
+            f"CREDENTIALS=adc: {text} Set GOOGLE_APPLICATION_CREDENTIALS, or run where a service account is attached"
+        ) from None
     names = wanted or ([project] if project else [])
     if not names:
         raise CredentialsError("CREDENTIALS=adc does not tell the project here: set PROJECTS")
     shared = GoogleCredential(credentials, "application default credentials")
     return dict.fromkeys(names, shared)
-
-
-def _what(error: Exception) -> str:
-    """The error's first argument, in one short line: google-auth puts the whole response into the second."""
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return text.replace("\n", " ")[:200]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatcher.model import Batch, SendResponse
-from dispatcher.transport.batch import BatchTransport, EndpointGone
+from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.v1 import V1Transport
 
 VERDICT_TTL_S = 24 * 3600.0
@@ -42,18 +42,21 @@ class AutoTransport:
     async def send(self, batch: Batch, access_token: str, *, now: float, at_once: int) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`).
 
-        If the batch endpoint turns out to be gone and refused the messages unread, they go out by v1 at once.
+        Messages that a missing batch endpoint refused unread go out by v1 at once.
         If something answered 2xx without being a batch endpoint their fate is unknown; that is for the retry
         policy to settle, and only the next send takes the other route.
         """
-        if not self.batch_gone:
-            try:
-                return await self._batch.post(batch, access_token, now=now)
-            except EndpointGone as gone:
-                self.batch_gone = True
-                if gone.sent:
-                    return gone.responses
-        return await self._v1.send(batch, access_token, now=now, at_once=at_once)
+        if self.batch_gone:
+            return await self._v1.send(batch, access_token, now=now, at_once=at_once)
+        posted = await self._batch.post(batch, access_token, now=now)
+        self.batch_gone = self.batch_gone or posted.gone
+        responses = posted.responses
+        if posted.unread:
+            again = batch.subset(posted.unread)
+            answers = await self._v1.send(again, access_token, now=now, at_once=at_once)
+            for number, response in zip(posted.unread, answers, strict=True):
+                responses[number] = response
+        return responses
 
     def _route(self) -> BatchTransport | V1Transport:
         return self._v1 if self.batch_gone else self._batch

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from dispatcher.model import Batch, SendResponse
 from dispatcher.policy.classify import must_halve
 from dispatcher.protocol import multipart
@@ -19,20 +21,31 @@ from dispatcher.transport.wire import Observe, Timeouts, alike, unknown_fate
 GONE = frozenset({404, 405, 410})
 """Outer statuses that speak of the endpoint, never of a token."""
 
+MOST_ANSWER_BYTES = 16 << 20
+"""Far above 500 answers of the largest kind."""
 
-class EndpointGone(Exception):  # noqa: N818 - a state of the world, not a mistake
-    """There is no batch endpoint at this address.
+
+class Posted(msgspec.Struct):
+    """What became of a batch.
 
     Attributes:
-        responses: what is known of the messages: refused unsent (404, 405, 410), or of unknown fate (a 2xx
-            that is no batch answer: something took them).
-        sent: whether some of them may have been sent.
+        responses: one a message.
+        gone: the address has shown that it has no batch endpoint: 404, 405, 410, or a 2xx that is no batch answer.
+        unread: numbers of the messages that it refused for that reason, surely unsent.
     """
 
-    def __init__(self, responses: list[SendResponse], *, sent: bool) -> None:
-        super().__init__("no batch endpoint at this address")
-        self.responses = responses
-        self.sent = sent
+    responses: list[SendResponse]
+    gone: bool = False
+    unread: list[int] = []
+
+    def then(self, other: Posted) -> Posted:
+        """The messages of both, these first."""
+        behind = len(self.responses)
+        return Posted(
+            self.responses + other.responses,
+            self.gone or other.gone,
+            self.unread + [behind + number for number in other.unread],
+        )
 
 
 class BatchTransport:
@@ -56,6 +69,7 @@ class BatchTransport:
         self._session = session
         self._url = endpoint.rstrip("/") + "/batch"
         self._boundary = boundary
+        self._content_type = multipart.content_type(boundary)
         self._timeouts = timeouts
 
     def requests(self, batch: Batch) -> int:  # noqa: ARG002 - always one, whatever the batch
@@ -71,47 +85,40 @@ class BatchTransport:
         at_once: int,  # noqa: ARG002 - it is one request
     ) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`)."""
-        try:
-            return await self.post(batch, access_token, now=now)
-        except EndpointGone as gone:
-            return gone.responses
+        return (await self.post(batch, access_token, now=now)).responses
 
-    async def post(self, batch: Batch, access_token: str, *, now: float) -> list[SendResponse]:
-        """As `send`, but an address without a batch endpoint is told apart.
-
-        Raises:
-            EndpointGone: 404, 405, 410, or a 2xx that is no multipart answer.
-        """
+    async def post(self, batch: Batch, access_token: str, *, now: float) -> Posted:
+        """As `send`, but an address without a batch endpoint is told apart."""
         contents = [body for job in batch.jobs for body in bodies(job, now)]
-        return await self._post(batch, contents, access_token)
-
-    async def _post(self, batch: Batch, contents: list[bytes], access_token: str) -> list[SendResponse]:
-        headers = {"Content-Type": multipart.content_type(self._boundary)}
+        headers = {"Content-Type": self._content_type}
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
+        return await self._post(batch.project, contents, headers, self._timeouts.of(batch))
+
+    async def _post(
+        self, project: str, contents: list[bytes], headers: dict[str, str], timeout_s: float
+    ) -> Posted:
+        count = len(contents)
+        request = encode_request(project, contents, self._boundary)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        answer = await self._session.post(
-            self._url,
-            encode_request(batch.project, contents, self._boundary),
-            headers,
-            self._timeouts.of(batch),
-        )
+        answer = await self._session.post(self._url, request, headers, timeout_s, most=MOST_ANSWER_BYTES)
         self._observe(self.name, answer.status if isinstance(answer, Answer) else 0, [loop.time() - started])
         if not isinstance(answer, Answer):
-            return alike(len(contents), answer)
+            return Posted(alike(count, answer))
         if 200 <= answer.status < 300:
-            found = decode_response(answer.content_type, answer.body, len(contents), date=answer.date)
-            if found is None:
-                lost = unknown_fate("the answer is no multipart/mixed body", http_status=answer.status)
-                raise EndpointGone(alike(len(contents), lost), sent=True)
-            return found.responses
+            # Broken off or not: the parts that are whole are believed, the others' messages are of unknown fate.
+            found = decode_response(answer.content_type, answer.body, count, date=answer.date)
+            if found is not None:
+                return Posted(found.responses)
+            lost = unknown_fate("the answer is no multipart/mixed body", http_status=answer.status)
+            return Posted(alike(count, lost), gone=True)
+        # The status alone says that nothing was sent; a broken body only tells less of the reason.
         error = read_error(answer.status, answer.retry_after, answer.date, answer.body, whole_request=True)
-        if answer.status in GONE and not error.fcm_code:
-            raise EndpointGone(alike(len(contents), error), sent=False)
-        if must_halve(error, len(contents)):
+        if must_halve(error, count):
             # Nothing was sent, so each half may go on its own, down to the one message the server cannot take.
-            middle = len(contents) // 2
-            first = await self._post(batch, contents[:middle], access_token)
-            return first + await self._post(batch, contents[middle:], access_token)
-        return alike(len(contents), error)
+            middle = count // 2
+            first = await self._post(project, contents[:middle], headers, timeout_s)
+            return first.then(await self._post(project, contents[middle:], headers, timeout_s))
+        gone = answer.status in GONE and not error.fcm_code
+        return Posted(alike(count, error), gone, list(range(count)) if gone else [])

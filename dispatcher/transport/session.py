@@ -1,17 +1,24 @@
 """The pooled connections: one aiohttp session for a worker, and one POST with its failures named.
 
 aiohttp speaks HTTP/1.1 only; a connection carries one request at a time and goes back to the pool after it.
+
+Two questions decide everything after a failure, and aiohttp's exceptions answer neither, so they are asked where
+the answers are: has a byte of the request been handed to the socket (`_Body.left`: repeating is safe if not), and how
+much of the answer had arrived (`Answer.body`: the parts of a broken batch answer that are whole still count).
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import aiohttp
+import aiohttp.abc
 import msgspec
+from aiohttp.http_writer import StreamWriter
 
 from dispatcher.model import SendError
 from dispatcher.transport.wire import not_sent, unknown_fate
@@ -23,44 +30,49 @@ would make the fate of its messages unknown."""
 CONNECT_TIMEOUT_S = 10.0
 """FCM's guide: 5 to 10 s."""
 
-MAX_ANSWER_BYTES = 16 << 20
-"""Far above 500 answers of the largest kind; a peer that never stops must not fill the memory."""
+FRESH_TRIES = 4
+"""Pooled connections that may turn out to be dead before anything was written to them; then it is a failure."""
 
 
 class Answer(msgspec.Struct):
-    """A whole HTTP answer."""
+    """An HTTP answer.
+
+    Attributes:
+        status: its status.
+        content_type: its Content-Type header.
+        retry_after: its Retry-After header.
+        date: its Date header.
+        body: as much of it as arrived.
+        broken: why the body is not whole; "": it is.
+    """
 
     status: int
     content_type: str | None
     retry_after: str | None
     date: str | None
     body: bytes
+    broken: str = ""
 
 
 class Session:
     """The worker's HTTP client; an async context manager.
 
     Args:
-        verify: check certificates (a setting that warns switches it off).
         ca_file: a private CA to trust instead of the system's.
         proxy: URL of an HTTP proxy.
     """
 
-    def __init__(self, *, verify: bool = True, ca_file: str | None = None, proxy: str | None = None) -> None:
-        self._verify = verify
+    def __init__(self, *, ca_file: str | None = None, proxy: str | None = None) -> None:
         self._ca_file = ca_file
         self._proxy = proxy
         self._client: aiohttp.ClientSession | None = None
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._waiting: set[asyncio.Timeout] = set()
+        self._cut_off = False
 
     async def __aenter__(self) -> Self:
-        context = ssl.create_default_context(cafile=self._ca_file)
-        if not self._verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         connector = aiohttp.TCPConnector(
             limit=0,  # the sending stage limits each project; a common limit would let one starve another
-            ssl=context,
+            ssl=ssl.create_default_context(cafile=self._ca_file),
             keepalive_timeout=KEEP_ALIVE_S,
             # Explicit, because an installed aiodns would silently change the default.
             resolver=aiohttp.ThreadedResolver(),
@@ -68,9 +80,14 @@ class Session:
         )
         self._client = aiohttp.ClientSession(
             connector=connector,
+            request_class=_Request,
+            # The limit of the whole call is `post`'s own, so that it can be cut short.
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
+            auto_decompress=False,  # nothing compressed is asked for
+            skip_auto_headers=("Accept", "User-Agent", "Content-Type"),
+            headers={"Accept-Encoding": "identity"},
+            proxy=self._proxy,
         )
         return self
 
@@ -89,68 +106,158 @@ class Session:
         connector = self._client.connector
         return len(connector._acquired) + sum(map(len, connector._conns.values()))  # noqa: SLF001 - aiohttp offers no count
 
+    def cut_off(self) -> None:
+        """Stop waiting for answers, now and for good: the end of a drain.
+
+        Every `post` under way returns what is known of its messages, and every later one `not_sent`.
+        """
+        self._cut_off = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._waiting:
+            if not limit.expired():  # one that is about to end by itself can be moved no more
+                limit.reschedule(now)
+
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, most: int
     ) -> Answer | SendError:
-        """POST `body` and read the whole answer.
+        """POST `body` and read the answer.
 
         Args:
             url: absolute.
             body: sent as it is.
             headers: all of them but Host and Content-Length.
             timeout_s: from now to the last byte of the answer.
+            most: bytes of an answer; a peer that never stops must not fill the memory.
 
         Returns:
-            The answer, whatever its status, or what is known of the messages if there is none.
+            The answer, whatever its status, and be it broken off; or what is known of the messages if not even
+            its head came.
         """
         if self._client is None:
             raise RuntimeError("Session is used outside its `async with`")
-        timeout = self._timeouts.get(timeout_s)
-        if timeout is None:
-            timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
-            self._timeouts[timeout_s] = timeout
+        if self._cut_off:
+            return not_sent("the worker is stopping")
+        tries = FRESH_TRIES
+        while True:
+            outgoing = _Body(body)
+            got = await self._exchange(self._client, url, outgoing, headers, timeout_s, most)
+            if isinstance(got, Answer):
+                return got
+            if outgoing.left:
+                return unknown_fate(f"no answer: {got.why}")
+            tries -= 1
+            if not got.dead or not tries:
+                return not_sent(f"not sent: {got.why}")
+            # The server had closed a connection of the pool, and nothing was written to it: take another.
+
+    async def _exchange(
+        self,
+        client: aiohttp.ClientSession,
+        url: str,
+        body: _Body,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        most: int,
+    ) -> Answer | _Failed:
+        answer: aiohttp.ClientResponse | None = None
+        pieces: list[bytes] = []
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with self._client.post(
-                url, data=body, headers=headers, timeout=timeout, proxy=self._proxy, allow_redirects=False
-            ) as answer:
-                content = await _read(answer)
-                head = answer.headers
-                return Answer(
-                    answer.status,
-                    head.get("Content-Type"),
-                    head.get("Retry-After"),
-                    head.get("Date"),
-                    content,
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return not_sent(f"cannot connect: {_why(error)}")
-        except (aiohttp.ClientProxyConnectionError, aiohttp.InvalidURL) as error:
-            return not_sent(f"cannot connect: {_why(error)}")
-        except TimeoutError:
-            return unknown_fate(f"no answer within {timeout_s:g} s")
-        except (aiohttp.ClientError, OSError, _AnswerTooLargeError) as error:
-            return unknown_fate(f"the answer was lost: {_why(error)}")
+            async with limit:
+                self._waiting.add(limit)
+                answer = await client.post(url, data=body, headers=headers, allow_redirects=False)
+                size = 0
+                while piece := await answer.content.readany():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > most:
+                        return _answer(answer, pieces, f"more than {most >> 10} KiB")
+            return _answer(answer, pieces)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is one call that failed; the worker has others
+            why = self._why(error, limit, timeout_s)
+            if answer is None:
+                return _Failed(why, dead=isinstance(error, _DEAD_CONNECTION))
+            return _answer(answer, pieces, why)
+        finally:
+            self._waiting.discard(limit)
+            if answer is not None:
+                answer.close()  # a whole answer has given its connection back already; any other drops it
+
+    def _why(self, error: Exception, limit: asyncio.Timeout, timeout_s: float) -> str:
+        """The failure in one line; class names, because aiohttp has no text for some."""
+        if limit.expired():
+            return "the worker stopped" if self._cut_off else f"nothing more within {timeout_s:g} s"
+        return f"{type(error).__name__} {error}".strip().replace("\n", " ")[:200]
 
 
-class _AnswerTooLargeError(Exception):
-    """The answer exceeds MAX_ANSWER_BYTES."""
+class _Failed(msgspec.Struct):
+    """A call without an answer: why, and whether its connection was dead before anything was written."""
+
+    why: str
+    dead: bool
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """The whole body, but no more than MAX_ANSWER_BYTES of it."""
-    length = answer.content_length
-    if length is not None and length <= MAX_ANSWER_BYTES:
-        return await answer.read()
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in answer.content.iter_any():
-        size += len(piece)
-        if size > MAX_ANSWER_BYTES:
-            raise _AnswerTooLargeError(f"more than {MAX_ANSWER_BYTES >> 20} MiB")
-        pieces.append(piece)
-    return b"".join(pieces)
+class _DeadConnectionError(aiohttp.ClientConnectionError):
+    """A pooled connection that cannot be used any more, found out before anything was written."""
 
 
-def _why(error: BaseException) -> str:
-    """The error in one line; class names alone where aiohttp has no text."""
-    return f"{type(error).__name__} {error}".strip().replace("\n", " ")[:200]
+_DEAD_CONNECTION = (
+    _DeadConnectionError,
+    aiohttp.ClientConnectionResetError,
+    aiohttp.ServerDisconnectedError,
+)
+"""With nothing written, these mean that a connection out of the pool was already closed."""
+
+
+class _Body(aiohttp.Payload):
+    """The bytes of a request, which know whether they have left.
+
+    Not aiohttp's own payload for bytes: that one warns of every body over 1 MiB.
+
+    Attributes:
+        left: handed to the socket: from then on the server may have them.
+    """
+
+    _value: bytes
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__(value)
+        self._size = len(value)
+        self.left = False
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The bytes as text (aiohttp asks for it in error reports only)."""
+        return self._value.decode(encoding, errors)
+
+    async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
+        """Head and body go out in one write; see `left`."""
+        if isinstance(writer, StreamWriter) and (writer.transport is None or writer.transport.is_closing()):
+            raise _DeadConnectionError("closed while idle")
+        self.left = True
+        await writer.write(self._value)
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that is not put on a connection with something left over from the last one.
+
+    Bytes that came in while a connection was idle (a second answer to its last request) would be read as the
+    answer to this one: somebody else's answer, and perhaps a live token deleted.
+    """
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Send the request (called by aiohttp, which closes the connection if this raises)."""
+        if conn.protocol is None or conn.protocol.should_close:
+            raise _DeadConnectionError("unasked bytes on it")
+        return await super().send(conn)
+
+
+def _answer(answer: aiohttp.ClientResponse, pieces: list[bytes], broken: str = "") -> Answer:
+    head = answer.headers
+    return Answer(
+        answer.status,
+        head.get("Content-Type"),
+        head.get("Retry-After"),
+        head.get("Date"),
+        b"".join(pieces),
+        broken,
+    )

@@ -96,7 +96,7 @@ class View:
     def say(self, line: str) -> None:
         """A line of its own."""
         if not self._quiet:
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def show(self, now: float, enqueued: int, settled: Counter[Status]) -> None:
         """How far it is; on a terminal at each call, else every other second.
@@ -131,7 +131,8 @@ def print_results(console: Console, found: Figures, checks: list[Check]) -> None
         f"Enqueue to outcome: p50 {found.p50_s:.2f} s, p99 {found.p99_s:.2f} s. "
         f"All settled after {found.took_s:.1f} s.",
         highlight=False,
+        soft_wrap=True,
     )
     for check in checks:
         mark = "[green]holds[/]" if check.holds else "[red]BROKEN[/]"
-        console.print(f"{mark}  {check.claim}: {check.found}", highlight=False)
+        console.print(f"{mark}  {check.claim}: {check.found}", highlight=False, soft_wrap=True)
