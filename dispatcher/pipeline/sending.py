@@ -60,28 +60,37 @@ class Sending:
         self._metrics = metrics
         self._log = log
         self._stopping = False
-        self._wire_timeouts: set[asyncio.Timeout] = set()
+        self._wire_timeouts: dict[asyncio.Timeout, Project] = {}
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
         self.on_the_wire = 0
 
     def stop(self, project: Project) -> None:
-        """Admit nothing more; `run` returns when what is on the wire has been answered."""
+        """Admit nothing more, of any project; `run` returns when what is on the wire has been answered."""
         self._stopping = True
+        self.dismiss(project)
+
+    def dismiss(self, project: Project) -> None:
+        """The same for one that is `leaving`."""
         project.wake.set()
         project.urgent.set()
 
-    def cut_off(self) -> None:
-        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
+    def cut_off(self, only: Project | None = None) -> None:
+        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on.
+
+        Args:
+            only: of this project; None: of all.
+        """
         now = asyncio.get_running_loop().time()
-        for timeout in self._wire_timeouts:
-            timeout.reschedule(now)
+        for timeout, project in self._wire_timeouts.items():
+            if only is None or project is only:
+                timeout.reschedule(now)
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not (self._stopping or cancelled()):
+            while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
                 if project.has_waiting and project.paused(self._queue.now()):
                     # Told by another replica, or still being read when the pause began.
@@ -233,7 +242,7 @@ class Sending:
         timeout = asyncio.timeout(None)
         try:
             async with timeout:
-                self._wire_timeouts.add(timeout)
+                self._wire_timeouts[timeout] = project
                 return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
         except TimeoutError:
             lost = SendError(
@@ -241,7 +250,7 @@ class Sending:
             )
             return [SendResponse(error=lost)] * batch.size
         finally:
-            self._wire_timeouts.discard(timeout)
+            self._wire_timeouts.pop(timeout, None)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""

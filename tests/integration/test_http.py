@@ -42,8 +42,10 @@ async def test_ready_with_redis_and_a_token(worker):
             "ready": True,
             "redis": {"ok": True, "silent_s": 0.1},
             "credentials": {"ok": True, "projects": ["demo-a"]},
-            "draining": False,
-        },
+                "draining": False,
+                "tls": {"unverified": []},
+            },
+        )        },
     )
 
 
