@@ -119,7 +119,8 @@ class Session:
         self._cut_off = True
         now = asyncio.get_running_loop().time()
         for limit in self._waiting:
-            limit.reschedule(now)
+            if not limit.expired():  # one that is about to end by itself can be moved no more
+                limit.reschedule(now)
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, most: int
@@ -181,8 +182,6 @@ class Session:
             why = self._why(error, limit, timeout_s)
             if answer is None:
                 return _Failed(why, dead=isinstance(error, _DEAD_CONNECTION))
-            # What came in one gulp with the end of the connection was never handed out.
-            pieces.append(answer.content._read_nowait(-1))  # noqa: SLF001 - aiohttp offers no way past the error
             return _answer(answer, pieces, why)
         finally:
             self._waiting.discard(limit)
