@@ -7,6 +7,7 @@ answered; settle it; give up the leases. Nothing of it costs a job an attempt.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -160,7 +161,10 @@ class Worker:
                 log.error("credential_problem", problem=problem)
             metrics.credential_problems.of().set(len(problems))
             if await self._reach(queue):
-                await self._serve(queue, projects, room, observer, metrics, outfitter, keyring, problems)
+                _spare_the_collector()
+                await self._serve(
+                    queue, sessions, projects, room, observer, metrics, outfitter, keyring, problems
+                )
             log.info("worker_stopped")
 
     async def _reach(self, queue: Queue) -> bool:
@@ -190,6 +194,7 @@ class Worker:
     async def _serve(
         self,
         queue: Queue,
+        sessions: Sessions,
         projects: dict[str, Project],
         room: Room,
         observer: Observer,
@@ -206,7 +211,7 @@ class Worker:
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
         async with asyncio.TaskGroup() as tasks:
-            roster = Roster(projects, queue, intake, sending, settling, tasks, settings.drain_s, metrics, log)
+            roster = Roster(projects, queue, intake, sending, settling, tasks, metrics, log)
             duties: list[Duty] = [
                 LeaseKeeper(queue, projects, settings.lease_s, metrics, log),
                 KeyWatcher(
@@ -230,14 +235,15 @@ class Worker:
             ]
             reading = tasks.create_task(intake.run(), name="intake")
             await self._stop.wait()
-            await self._drain(projects, roster, intake, sending, settling, reading)
-            for task in endless:
+            await self._drain(sessions, projects, roster, intake, sending, settling, reading)
+            for task in (*endless, reading, *roster.senders):
                 task.cancel()
         for project in projects.values():
             await roster.leave(project)
 
     async def _drain(
         self,
+        sessions: Sessions,
         projects: dict[str, Project],
         roster: Roster,
         intake: Intake,
@@ -269,10 +275,22 @@ class Worker:
         )
         if late:
             log.warning("answers_not_awaited", batches=sending.on_the_wire)
-            sending.cut_off()
+            # Each message by itself: what has been answered meanwhile is answered.
+            sessions.cut_off()
             await asyncio.wait(late)
         try:
             async with asyncio.timeout_at(max(deadline, asyncio.get_running_loop().time() + SETTLE_MARGIN_S)):
                 await settling.drained()
         except TimeoutError:
             log.error("not_settled_in_time", hint="another worker takes these jobs over")
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector look less often, and never at what lives as long as the process.
+
+    Jobs and answers hold no cycles; with 500 requests in flight its rounds over aiohttp's objects cost a third of
+    the time of each.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -7,10 +7,11 @@ more, what is packed is handed back, what is on the wire is answered and settled
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
-from dispatcher.errors import DispatcherError, QueueError
+from dispatcher.errors import DispatcherError
 from dispatcher.model import STREAMS
 from dispatcher.pipeline.intake import Intake
 from dispatcher.pipeline.project import Project, Watcher
@@ -18,9 +19,6 @@ from dispatcher.pipeline.sending import Sending
 from dispatcher.pipeline.settling import Settling
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
-
-CUT_S = 2.0
-"""After the limit, for settling what was cut off."""
 
 
 class Roster:
@@ -33,7 +31,6 @@ class Roster:
         sending: has a task for each project.
         settling: told of what is handed back.
         tasks: owns the tasks.
-        drain_s: how long a project that goes may take.
         metrics: the worker's.
         log: the worker's.
     """
@@ -46,7 +43,6 @@ class Roster:
         sending: Sending,
         settling: Settling,
         tasks: asyncio.TaskGroup,
-        drain_s: float,
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
@@ -56,7 +52,6 @@ class Roster:
         self._sending = sending
         self._settling = settling
         self._tasks = tasks
-        self._drain_s = drain_s
         self._metrics = metrics
         self._log = log
         self._senders: dict[Project, asyncio.Task[None]] = {}
@@ -102,17 +97,14 @@ class Roster:
             task.cancel()
 
     async def hand_back(self, project: Project) -> int:
-        """Release what is packed but unsent; returns the number of jobs.
-
-        Raises:
-            QueueError: Redis is away; what was not released is reclaimed by others in the end.
-        """
+        """Release what is packed but unsent, for as long as that takes; returns the number of jobs."""
         released = 0
         unsent = project.take_back()
         for stream in STREAMS:
             jobs = [job for batch in unsent if batch.stream == stream for job in batch.jobs]
             if jobs:
-                await self._queue.release(project.id, stream, [job.entry_id for job in jobs])
+                ids = [job.entry_id for job in jobs]
+                await self._settling.insist(partial(self._queue.release, project.id, stream, ids))
                 self._settling.forget(project, stream, jobs)
                 released += len(jobs)
         return released
@@ -126,27 +118,13 @@ class Roster:
 
     async def _see_off(self, project: Project) -> None:
         """See the module's docstring."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._drain_s
         sender = self._senders[project]
         self._sending.dismiss(project)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._intake.reads_done()
-                await self.hand_back(project)
-                await asyncio.wait([sender])
-                await self._emptied(project)
-        except (TimeoutError, QueueError) as error:
-            self._log.warning("project_left_in_haste", project=project.id, error=str(error))
-            self._sending.cut_off(project)
-            try:
-                async with asyncio.timeout(CUT_S):
-                    await asyncio.wait([sender])
-                    await self._emptied(project)
-            except (TimeoutError, QueueError):
-                self._log.warning("jobs_left_behind", project=project.id, hint="other workers take them over")
-        sender.cancel()
+        await self._intake.reads_done()
+        await self.hand_back(project)
+        # Requests end by their own timeouts, and nobody is in a hurry: none is cut off.
         await asyncio.wait([sender])
+        await self._emptied(project)
         self._epochs[project.id] = project.lease.epoch
         del self._senders[project]
         del self._projects[project.id]

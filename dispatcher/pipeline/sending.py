@@ -60,7 +60,6 @@ class Sending:
         self._metrics = metrics
         self._log = log
         self._stopping = False
-        self._wire_timeouts: dict[asyncio.Timeout, Project] = {}
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
@@ -75,17 +74,6 @@ class Sending:
         """The same for one that is `leaving`."""
         project.wake.set()
         project.urgent.set()
-
-    def cut_off(self, only: Project | None = None) -> None:
-        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on.
-
-        Args:
-            only: of this project; None: of all.
-        """
-        now = asyncio.get_running_loop().time()
-        for timeout, project in self._wire_timeouts.items():
-            if only is None or project is only:
-                timeout.reschedule(now)
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
@@ -238,19 +226,7 @@ class Sending:
         return Finished(project, batch, _spread(batch, numbers, responses), presets)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        """One call of the transport, which a drain may cut short."""
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                self._wire_timeouts[timeout] = project
-                return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
-        except TimeoutError:
-            lost = SendError(
-                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
-            )
-            return [SendResponse(error=lost)] * batch.size
-        finally:
-            self._wire_timeouts.pop(timeout, None)
+        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""

@@ -41,3 +41,8 @@ class Sessions:
     def connections(self) -> int:
         """Open connections of all of them."""
         return sum(session.connections for session in self._open.values())
+
+    def cut_off(self) -> None:
+        """Stop waiting for answers, on all of them (see `Session.cut_off`)."""
+        for session in self._open.values():
+            session.cut_off()
