@@ -120,6 +120,15 @@ class Intake:
         for read in list(self._open_reads):
             await read.wait()
 
+    def forget(self, project_id: str) -> None:
+        """A project is not served any more."""
+        self._share.forget(project_id)
+        for stream in STREAMS:
+            key = (project_id, stream)
+            self._quiet.discard(key)
+            self._sizes.pop(key, None)
+            self._rest_until.pop(key, None)
+
     async def accept(
         self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
     ) -> None:
@@ -274,7 +283,7 @@ class Intake:
         return None if turn is None else (project, turn, counts[turn])
 
     def _may_read(self, project: Project, loop_now: float) -> bool:
-        return project.lease.holds(loop_now) and not project.paused(self._queue.now())
+        return project.lease.holds(loop_now) and not project.paused(self._queue.now()) and not project.leaving
 
     def _count(self, project: Project, stream: Stream, share: int) -> int:
         held = self._room.held(project.id)

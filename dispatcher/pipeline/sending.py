@@ -66,15 +66,19 @@ class Sending:
         self.on_the_wire = 0
 
     def stop(self, project: Project) -> None:
-        """Admit nothing more; `run` returns when what is on the wire has been answered."""
+        """Admit nothing more, of any project; `run` returns when what is on the wire has been answered."""
         self._stopping = True
+        self.dismiss(project)
+
+    def dismiss(self, project: Project) -> None:
+        """The same for one that is `leaving`."""
         project.wake.set()
         project.urgent.set()
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not (self._stopping or cancelled()):
+            while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
                 if project.has_waiting and project.paused(self._queue.now()):
                     # Told by another replica, or still being read when the pause began.

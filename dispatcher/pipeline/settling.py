@@ -44,6 +44,9 @@ RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 """A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
 
+_UNAUTHORIZED = frozenset({ErrorCode.AUTHENTICATION_ERROR, ErrorCode.MISMATCHED_CREDENTIAL})
+"""Codes of a pause that another key may end."""
+
 T = TypeVar("T")
 
 
@@ -225,6 +228,7 @@ class Settling:
         """The whole project stops, here at once and everywhere within a second."""
         probe, project.probing = project.probing, False
         project.paused_until = max(project.paused_until, self._queue.now() + open_for(0, asked_s))
+        project.unauthorized = answer.code in _UNAUTHORIZED
         project.health.reset()
         reason = answer.reason or answer.code
         self._metrics.project_pauses.of(project.id, answer.code).inc()
@@ -243,7 +247,7 @@ class Settling:
             )
             await self._pause(project, silence, 0.0)
             return
-        project.probing = False
+        project.probing = project.unauthorized = False
         project.paused_until = 0.0
         await self.insist(lambda: self._queue.close(project.id))
         self._log.info("project_resumed", project=project.id)

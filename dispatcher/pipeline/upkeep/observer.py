@@ -65,6 +65,8 @@ class Observer(Duty):
         up.set(1)
         self.redis_seen_at = loop.time()
         for project_id, found in stats.items():
+            if project_id not in self._projects:
+                continue  # gone meanwhile
             for stream, count in found.lanes.items():
                 metrics.backlog.of(project_id, stream).set(
                     count + (found.delayed_due if stream == "due" else 0)
