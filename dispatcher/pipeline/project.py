@@ -17,6 +17,7 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.rules import Checks
 from dispatcher.settings import ProjectSettings
 from dispatcher.transport.auth import Credential
 from dispatcher.transport.secret_file import SecretFile
@@ -105,6 +106,10 @@ class Project:
             max_job_bytes=settings.max_job_bytes,
             default_expiry_s=settings.default_expiry_s,
             strict=settings.validation == "strict",
+            checks=Checks(
+                topic_payload_limit=settings.topic_payload_limit,
+                narrow_keys=settings.reserved_keys == "narrow",
+            ),
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
