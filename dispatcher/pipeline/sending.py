@@ -145,15 +145,20 @@ class Sending:
             await self._stand_back(project, grant)
             return None
         if grant.granted:
+            self._metrics.quota_used.of(project.id).inc(size)
             if grant.wait > 0:
+                self._metrics.quota_wait.of(project.id).inc(grant.wait)
                 await asyncio.sleep(grant.wait)
             return grant
         # Out of quota. A high batch that arrives meanwhile goes first.
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(grant.wait):
                 await (asyncio.sleep(grant.wait) if high else project.urgent.wait())
         except TimeoutError:
             pass
+        self._metrics.quota_wait.of(project.id).inc(loop.time() - began)
         return None
 
     async def _stand_back(self, project: Project, grant: Grant) -> None:
