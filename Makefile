@@ -1,6 +1,7 @@
 # make demo    see it work: installs, then sends 100,000 messages to a local FCM emulator
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
+# make docs    the README's tables, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: install unit test lint demo bench clean
+.PHONY: install unit test lint demo docs bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -38,6 +39,10 @@ test: lint
 
 demo: $(STAMP)
 	$(BIN)/dispatcher demo
+
+# The README's tables, printed anew from the code.
+docs: $(STAMP)
+	$(BIN)/python -m dispatcher.cli.readme README.md
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/pipeline.py

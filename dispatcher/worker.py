@@ -227,7 +227,7 @@ class Worker:
             reading = tasks.create_task(intake.run(), name="intake")
             await self._stop.wait()
             await self._drain(queue, projects, intake, sending, settling, reading, senders)
-            for task in endless:
+            for task in (*endless, reading, *senders):
                 task.cancel()
         await self._leave(queue, projects)
 

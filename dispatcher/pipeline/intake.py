@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import dedup_origin
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
@@ -188,6 +189,8 @@ class Intake:
     async def _first_sight(self, project: Project, keys: list[tuple[str, str]]) -> list[str | None]:
         """Claim deduplication keys, for as long as it takes: unchecked they must not be sent."""
         while True:
+            if cancelled():
+                raise asyncio.CancelledError
             try:
                 return await self._queue.first_sight(project.id, keys, project.settings.dedup_window_s)
             except QueueError as error:
@@ -205,7 +208,7 @@ class Intake:
     async def _read(self) -> None:
         """The reader: busy streams, in turns."""
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while not (self._stopping or cancelled()):
             self._room_changed.clear()
             choice = self._choose(loop.time())
             if choice is None:
@@ -282,7 +285,7 @@ class Intake:
     async def _listen(self) -> None:
         """The listener: all quiet streams at once."""
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while not (self._stopping or cancelled()):
             share = self._share.share(len(self._room.holders()) or 1)
             keys = [
                 (project_id, stream)

@@ -66,6 +66,10 @@ class Watcher:
             self.done.set()
 
 
+Waiting = tuple[Stream, bool]
+"""Where a batch waits to be sent: its stream, and whether it is a broadcast."""
+
+
 class Project:
     """One project in one worker.
 
@@ -95,8 +99,11 @@ class Project:
         self.budget = RetryBudget()
         self.health = Health()
         self.lease = Lease()
-        # Batches packed and not yet sent (writers: packing puts, sending takes).
-        self.waiting: dict[Stream, deque[Batch]] = {stream: deque() for stream in STREAMS}
+        # Batches packed and not yet sent (writers: packing puts, sending takes). Broadcasts stand in a queue of
+        # their own: the eleventh topic may wait half a minute for its turn, the tokens behind it must not.
+        self.waiting: dict[Waiting, deque[Batch]] = {
+            (stream, broadcast): deque() for stream in STREAMS for broadcast in (False, True)
+        }
         # Batches of topics and conditions on the wire (writer: sending).
         self.broadcasts = 0
         # Entries in this process, from read to settled: what reconciliation compares with Redis
@@ -128,7 +135,7 @@ class Project:
     def enqueue(self, batches: Iterable[Batch]) -> None:
         """Put packed batches where sending finds them."""
         for batch in batches:
-            self.waiting[batch.stream].append(batch)
+            self.waiting[batch.stream, batch.broadcast].append(batch)
             if batch.stream == "high":
                 self.urgent.set()
         self.wake.set()

@@ -8,11 +8,13 @@ go to settling as they are.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
 from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.classify import classify
@@ -59,6 +61,8 @@ class Sending:
         self._log = log
         self._stopping = False
         self._wire_timeouts: set[asyncio.Timeout] = set()
+        # Projects whose quota cannot be asked for; said once.
+        self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
         self.on_the_wire = 0
 
@@ -77,17 +81,22 @@ class Sending:
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not self._stopping:
+            while not (self._stopping or cancelled()):
                 project.wake.clear()
-                stream = self._choose(project)
-                if stream is None:
+                if project.has_waiting and project.paused(self._queue.now()):
+                    # Told by another replica, or still being read when the pause began.
+                    await self._settling.put_back(project)
+                waiting = self._choose(project)
+                if waiting is None:
                     await project.wake.wait()
                     continue
-                grant = await self._admit(project, stream)
-                if grant is None or not project.waiting[stream]:
+                batch = waiting[0]
+                grant = await self._admit(project, batch)
+                # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed.
+                if grant is None or not waiting or waiting[0] is not batch or not self._may_send(project):
                     continue
-                batch = project.waiting[stream].popleft()
-                project.sending_turns.charge(stream, batch.size)
+                waiting.popleft()
+                project.sending_turns.charge(batch.stream, batch.size)
                 need = self._slots(project, batch)
                 project.concurrency.start(need)
                 if batch.broadcast:
@@ -95,20 +104,23 @@ class Sending:
                 self.on_the_wire += 1
                 sends.create_task(self._send(project, batch, need, grant))
 
-    def _choose(self, project: Project) -> Stream | None:
-        """The stream whose first batch goes next; None: nothing waits, or no slot is free for it."""
-        if not project.has_waiting or not self._may_send(project):
-            return None
-        if project.paused(self._queue.now()):
-            return None
-        ready = [
-            stream for stream, queue in project.waiting.items() if queue and self._fits(project, queue[0])
-        ]
-        return project.sending_turns.pick(ready)
-
-    @staticmethod
-    def _may_send(project: Project) -> bool:
+    def _may_send(self, project: Project) -> bool:
+        """Whether the lease holds, and for long enough: past it nothing is sent."""
         return project.lease.holds(asyncio.get_running_loop().time() + LEASE_MARGIN_S)
+
+    def _choose(self, project: Project) -> deque[Batch] | None:
+        """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""
+        if not project.has_waiting or not self._may_send(project) or project.paused(self._queue.now()):
+            return None
+        ready: dict[Stream, deque[Batch]] = {}
+        for (stream, _), waiting in project.waiting.items():
+            if not waiting or not self._fits(project, waiting[0]):
+                continue
+            other = ready.get(stream)
+            if other is None or waiting[0].packed_at < other[0].packed_at:
+                ready[stream] = waiting
+        turn = project.sending_turns.pick(ready)
+        return None if turn is None else ready[turn]
 
     def _slots(self, project: Project, batch: Batch) -> int:
         """Request slots that `batch` takes: as many as it has requests, and no more than there are."""
@@ -123,24 +135,26 @@ class Sending:
             return False
         return concurrency.running == 0 or slots <= concurrency.free(high=batch.stream == "high")
 
-    async def _admit(self, project: Project, stream: Stream) -> Grant | None:
-        """Ask the project's quota for the first batch of `stream`; None: look around again."""
-        size = project.waiting[stream][0].size
-        high = stream == "high"
+    async def _admit(self, project: Project, batch: Batch) -> Grant | None:
+        """Ask the project's quota for a batch; None: look around again."""
+        high = batch.stream == "high"
         project.urgent.clear()
         try:
             grant = await self._queue.grant(
                 project.id,
-                size,
+                batch.size,
                 high=high,
                 per_minute=project.settings.quota_per_minute,
                 use=project.settings.quota_use,
                 burst_s=BURST_S,
             )
         except QueueError as error:
-            self._log.warning("quota_unavailable", project=project.id, error=str(error))
+            if project.id not in self._ungranted:
+                self._ungranted.add(project.id)
+                self._log.warning("quota_unavailable", project=project.id, error=str(error))
             await asyncio.sleep(REDIS_REST_S)
             return None
+        self._ungranted.discard(project.id)
         if grant.circuit == "open":
             await self._stand_back(project, grant)
             return None
@@ -181,7 +195,7 @@ class Sending:
             await self._settling.put(finished)
 
     async def _exchange(self, project: Project, batch: Batch, need: int, grant: Grant) -> Finished | None:
-        """Send what may be sent of a batch; None: nothing was, and it waits again or is no longer ours."""
+        """Send what may go now and gather the answers; None: the batch waits again."""
         if batch.epoch != project.lease.epoch:
             batch = await self._settling.still_mine(project, batch)
             if not batch.jobs:
@@ -197,9 +211,9 @@ class Sending:
             return Finished(
                 project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
             )
-        if not self._may_send(project):
-            # Quota, token or Redis took so long that the lease ran out meanwhile: others may have these jobs.
-            project.waiting[batch.stream].appendleft(batch)
+        if batch.epoch != project.lease.epoch or not self._may_send(project):
+            # The lease lapsed meanwhile: others may be about to take these entries over.
+            project.waiting[batch.stream, batch.broadcast].appendleft(batch)
             return None
         responses = await self._call(project, sendable, token, need)
         refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
@@ -209,7 +223,10 @@ class Sending:
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
             else:
-                again = await self._call(project, sendable.subset(refused), token, need)
+                if self._may_send(project):
+                    again = await self._call(project, sendable.subset(refused), token, need)
+                else:
+                    again = [SendResponse(error=_LAPSED)] * len(refused)
                 for number, response in zip(refused, again, strict=True):
                     responses[number] = response
         self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
@@ -255,6 +272,8 @@ class Sending:
 
 
 _NO_ANSWER = SendResponse()
+
+_LAPSED = SendError(Fate.NOT_SENT, reason="the lease ran out before it could be sent again")
 
 
 def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:

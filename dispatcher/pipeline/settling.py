@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, ErrorCode, Job, SendResponse, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import (
     Conclusion,
     Context,
@@ -135,6 +136,8 @@ class Settling:
         """Repeat an idempotent call to Redis until it is answered."""
         rest = RETRY_FIRST_S
         while True:
+            if cancelled():
+                raise asyncio.CancelledError
             try:
                 result = await call()
             except QueueError as error:
@@ -148,7 +151,7 @@ class Settling:
                 return result
 
     async def _run(self) -> None:
-        while True:
+        while not cancelled():
             finished = await self._finished.get()
             try:
                 await self._settle(finished)

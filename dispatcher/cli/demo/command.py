@@ -42,8 +42,9 @@ def demo(
 ) -> int:
     """Show the whole service on this machine: a private Redis, the emulator as FCM, one worker, and an audit.
 
-    Some tokens are unregistered, the server stumbles now and then, and one token and one topic are over their
-    rate. Ends by itself within a minute of starting to send; exit code 0 only if every claim it prints holds.
+    Some tokens are unregistered, the server stumbles now and then, one token and one topic are over their rate.
+
+    Ends by itself within a minute of starting to send; exit code 0 only if every claim it prints holds.
     """
     report = asyncio.run(_run(messages, quiet=json))
     if json:
