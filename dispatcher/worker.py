@@ -40,6 +40,7 @@ from dispatcher.queue.store import Queue
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.logs import configure, logger
 from dispatcher.telemetry.metrics import Metrics, status_class
+from dispatcher.telemetry.traces import Tracing, open_tracing
 from dispatcher.transport.auth import load_credentials
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
@@ -114,6 +115,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
+        self._tracing: Tracing | None = None
         self.port = 0
         self.draining = False
 
@@ -136,6 +138,10 @@ class Worker:
         except CredentialsError as error:
             raise SettingsError(str(error)) from None
         async with AsyncExitStack() as stack:
+            self._tracing = open_tracing(os.environ, __version__)
+            if self._tracing is not None:
+                # Waits for the collector, for a while: not on the loop.
+                stack.push_async_callback(asyncio.to_thread, self._tracing.close)
             queue = Queue.at(
                 settings.require_redis_url(),
                 consumer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -200,7 +206,7 @@ class Worker:
         room_changed = asyncio.Event()
         packing = Packing(projects)
         settling = Settling(queue, room, room_changed, metrics=metrics, log=log)
-        sending = Sending(queue, settling, metrics=metrics, log=log)
+        sending = Sending(queue, settling, metrics=metrics, log=log, tracing=self._tracing)
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
         duties: list[Duty] = [
