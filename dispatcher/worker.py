@@ -42,6 +42,7 @@ from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 from dispatcher.telemetry.logs import configure, logger
 from dispatcher.telemetry.metrics import Metrics
+from dispatcher.telemetry.traces import Tracing, open_tracing
 from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.sessions import Sessions
 
@@ -114,6 +115,7 @@ class Worker:
         self._settings = settings
         self._rescan_s = rescan_s
         self._stop = asyncio.Event()
+        self._tracing: Tracing | None = None
         self.port = 0
         self.draining = False
 
@@ -137,6 +139,10 @@ class Worker:
         except CredentialsError as error:
             raise SettingsError(str(error)) from None
         async with AsyncExitStack() as stack:
+            self._tracing = open_tracing(os.environ, __version__)
+            if self._tracing is not None:
+                # Waits for the collector, for a while: not on the loop.
+                stack.push_async_callback(asyncio.to_thread, self._tracing.close)
             queue = Queue.at(
                 settings.require_redis_url(),
                 consumer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -210,7 +216,7 @@ class Worker:
         room_changed = asyncio.Event()
         packing = Packing(projects)
         settling = Settling(queue, room, room_changed, metrics=metrics, log=log)
-        sending = Sending(queue, settling, metrics=metrics, log=log)
+        sending = Sending(queue, settling, metrics=metrics, log=log, tracing=self._tracing)
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
         async with asyncio.TaskGroup() as tasks:
