@@ -9,12 +9,14 @@ the listener when a read finds it empty, and back when the listener hears someth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, Status, Stream
+from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import dedup_origin
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
@@ -104,10 +106,30 @@ class Intake:
             readers.create_task(self._read())
             readers.create_task(self._listen())
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While entries are on their way from Redis into `Project.held`: reconciliation waits for that."""
+        done = asyncio.Event()
+        self._open_reads.add(done)
+        try:
+            yield
+        finally:
+            self._open_reads.discard(done)
+            done.set()
+
     async def reads_done(self) -> None:
         """Wait until every read that is under way now has put what it got into `Project.held`."""
         for read in list(self._open_reads):
             await read.wait()
+
+    def forget(self, project_id: str) -> None:
+        """A project is not served any more."""
+        self._share.forget(project_id)
+        for stream in STREAMS:
+            key = (project_id, stream)
+            self._quiet.discard(key)
+            self._sizes.pop(key, None)
+            self._rest_until.pop(key, None)
 
     async def accept(
         self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
@@ -198,6 +220,8 @@ class Intake:
     async def _first_sight(self, project: Project, keys: list[tuple[str, str]]) -> list[str | None]:
         """Claim deduplication keys, for as long as it takes: unchecked they must not be sent."""
         while True:
+            if cancelled():
+                raise asyncio.CancelledError
             try:
                 return await self._queue.first_sight(project.id, keys, project.settings.dedup_window_s)
             except QueueError as error:
@@ -215,7 +239,7 @@ class Intake:
     async def _read(self) -> None:
         """The reader: busy streams, in turns."""
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while not (self._stopping or cancelled()):
             self._room_changed.clear()
             choice = self._choose(loop.time())
             if choice is None:
@@ -228,24 +252,20 @@ class Intake:
             project, stream, count = choice
             key = (project.id, stream)
             epoch = project.lease.epoch
-            done = asyncio.Event()
-            self._open_reads.add(done)
             try:
-                entries = await self._queue.read(project.id, stream, count)
-                self._succeeded()
-                if len(entries) < count:
-                    self._rest_until[key] = loop.time() + POLL_S
-                    if not entries:
-                        self._quiet.add(key)
-                if entries:
-                    await self.accept(project, stream, entries, epoch)
+                with self.reading():
+                    entries = await self._queue.read(project.id, stream, count)
+                    self._succeeded()
+                    if len(entries) < count:
+                        self._rest_until[key] = loop.time() + POLL_S
+                        if not entries:
+                            self._quiet.add(key)
+                    if entries:
+                        await self.accept(project, stream, entries, epoch)
             except QueueError as error:
                 project.reconcile = True
                 self._failed(error)
                 await asyncio.sleep(ERROR_REST_S)
-            finally:
-                self._open_reads.discard(done)
-                done.set()
 
     def _choose(self, loop_now: float) -> tuple[Project, Stream, int] | None:
         """The next read: (project, stream, entries to ask for); None: nothing to read or no room."""
@@ -273,7 +293,7 @@ class Intake:
         return None if turn is None else (project, turn, counts[turn])
 
     def _may_read(self, project: Project, loop_now: float) -> bool:
-        return project.lease.holds(loop_now) and not project.paused(self._queue.now())
+        return project.lease.holds(loop_now) and not project.paused(self._queue.now()) and not project.leaving
 
     def _count(self, project: Project, stream: Stream, share: int) -> int:
         held = self._room.held(project.id)
@@ -292,7 +312,7 @@ class Intake:
     async def _listen(self) -> None:
         """The listener: all quiet streams at once."""
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while not (self._stopping or cancelled()):
             share = self._share.share(len(self._room.holders()) or 1)
             keys = [
                 (project_id, stream)
@@ -308,13 +328,12 @@ class Intake:
                 continue
             epochs = {project_id: self._projects[project_id].lease.epoch for project_id, _ in keys}
             self._listened = set(keys)
-            done = asyncio.Event()
-            self._open_reads.add(done)
             try:
-                found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
-                for project_id, stream, entries in found:
-                    self._quiet.discard((project_id, stream))
-                    await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
+                with self.reading():
+                    found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
+                    for project_id, stream, entries in found:
+                        self._quiet.discard((project_id, stream))
+                        await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
             except QueueError as error:
                 for project_id in epochs:
                     self._projects[project_id].reconcile = True
@@ -322,8 +341,6 @@ class Intake:
                 await asyncio.sleep(ERROR_REST_S)
             finally:
                 self._listened = set()
-                self._open_reads.discard(done)
-                done.set()
                 self._room_changed.set()
 
     def _failed(self, error: QueueError) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from dispatcher.model import ErrorCode, Job, JobState, OnUnknown, Refusal, Stream
+from dispatcher.protocol.contract import JOB_FIELDS
 from dispatcher.protocol.message import Content, read_message, target_of
 from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
 
@@ -24,10 +25,7 @@ MAX_TOKENS = 500
 MAX_ATTRIBUTES = 1024
 """Bytes of `attributes`."""
 
-_KNOWN = frozenset(
-    b"message tokens group id deliver_at expires_at dedup_key on_unknown campaign validate_only attributes traceparent "
-    b"operation request _state".split()
-)
+_KNOWN = frozenset(field.name.encode() for field in JOB_FIELDS) | {b"_state"}
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_tokens = msgspec.json.Decoder(list[str]).decode

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import DispatcherError
+from dispatcher.pipeline.cancellation import cancelled
 
 
 class Duty(ABC):
@@ -26,7 +27,7 @@ class Duty(ABC):
 
     async def run(self) -> None:
         """Rounds until cancelled."""
-        while True:
+        while not cancelled():
             rest = self._rest_s
             try:
                 asked = await self.round()
