@@ -2,6 +2,7 @@
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
+# make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
@@ -11,8 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+INPUTS ?= 1000000
+SEED ?= 1
 
-.PHONY: install unit test lint demo docs ops ops-files bench clean
+.PHONY: install unit test lint fuzz demo docs ops ops-files bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -37,6 +40,9 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -q
+
+fuzz: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
 demo: $(STAMP)
 	$(BIN)/dispatcher demo
