@@ -42,6 +42,7 @@ from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 from dispatcher.telemetry.logs import configure, logger
 from dispatcher.telemetry.metrics import Metrics
+from dispatcher.telemetry.traces import Tracing, open_tracing
 from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.sessions import Sessions
 
@@ -53,6 +54,9 @@ OVERDUE_S = 5.0
 
 SETTLE_MARGIN_S = 2.0
 """Of a drain, kept for settling what was cut off."""
+
+CANCEL_AGAIN_S = 0.5
+"""Before a task that goes on in spite of its cancellation is cancelled again."""
 
 log = logger(__name__)
 
@@ -111,6 +115,7 @@ class Worker:
         self._settings = settings
         self._rescan_s = rescan_s
         self._stop = asyncio.Event()
+        self._tracing: Tracing | None = None
         self.port = 0
         self.draining = False
 
@@ -134,6 +139,10 @@ class Worker:
         except CredentialsError as error:
             raise SettingsError(str(error)) from None
         async with AsyncExitStack() as stack:
+            self._tracing = open_tracing(os.environ, __version__)
+            if self._tracing is not None:
+                # Waits for the collector, for a while: not on the loop.
+                stack.push_async_callback(asyncio.to_thread, self._tracing.close)
             queue = Queue.at(
                 settings.require_redis_url(),
                 consumer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -207,7 +216,7 @@ class Worker:
         room_changed = asyncio.Event()
         packing = Packing(projects)
         settling = Settling(queue, room, room_changed, metrics=metrics, log=log)
-        sending = Sending(queue, settling, metrics=metrics, log=log)
+        sending = Sending(queue, settling, metrics=metrics, log=log, tracing=self._tracing)
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
         async with asyncio.TaskGroup() as tasks:
@@ -236,8 +245,7 @@ class Worker:
             reading = tasks.create_task(intake.run(), name="intake")
             await self._stop.wait()
             await self._drain(sessions, projects, roster, intake, sending, settling, reading)
-            for task in (*endless, reading, *roster.senders):
-                task.cancel()
+            await _end([*endless, reading, *roster.senders])
         for project in projects.values():
             await roster.leave(project)
 
@@ -253,36 +261,52 @@ class Worker:
     ) -> None:
         """See the module's docstring."""
         log.info("worker_draining", on_the_wire=sending.on_the_wire)
-        deadline = asyncio.get_running_loop().time() + self._settings.drain_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.drain_s
         roster.hasten()
         for project in projects.values():
             sending.stop(project)
         intake.stop()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.wait([reading])
-                released = sum([await roster.hand_back(project) for project in projects.values()])
-                log.info("jobs_handed_back", jobs=released)
-        except (TimeoutError, QueueError) as error:
-            log.warning("jobs_not_handed_back", error=str(error))
-        senders = roster.senders
-        _, late = (
-            await asyncio.wait(
-                senders, timeout=max(0.0, deadline - SETTLE_MARGIN_S - asyncio.get_running_loop().time())
-            )
-            if senders
-            else (None, None)
-        )
+        await asyncio.wait([reading], timeout=max(0.0, deadline - loop.time()))
+        released = await self._hand_back(roster, projects, deadline)
+        late: set[asyncio.Task[None]] = set()
+        if roster.senders:
+            rest = max(0.0, deadline - SETTLE_MARGIN_S - loop.time())
+            _, late = await asyncio.wait(roster.senders, timeout=rest)
         if late:
             log.warning("answers_not_awaited", batches=sending.on_the_wire)
             # Each message by itself: what has been answered meanwhile is answered.
             sessions.cut_off()
-            await asyncio.wait(late)
+            # Bounded: one of them may be waiting for Redis, or for an access token.
+            await asyncio.wait(late, timeout=SETTLE_MARGIN_S)
+        # What came in or came back meanwhile: a takeover that was under way, a batch whose lease had lapsed.
+        released += await self._hand_back(roster, projects, loop.time() + SETTLE_MARGIN_S)
+        log.info("jobs_handed_back", jobs=released)
         try:
-            async with asyncio.timeout_at(max(deadline, asyncio.get_running_loop().time() + SETTLE_MARGIN_S)):
+            async with asyncio.timeout_at(max(deadline, loop.time() + SETTLE_MARGIN_S)):
                 await settling.drained()
         except TimeoutError:
             log.error("not_settled_in_time", hint="another worker takes these jobs over")
+
+    async def _hand_back(self, roster: Roster, projects: dict[str, Project], deadline: float) -> int:
+        """Release what is packed but unsent; returns the number of jobs."""
+        released = 0
+        try:
+            async with asyncio.timeout_at(deadline):
+                for project in projects.values():
+                    released += await roster.hand_back(project)
+        except (TimeoutError, QueueError) as error:
+            log.warning("jobs_not_handed_back", error=str(error) or "Redis took too long")
+        return released
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a cancellation may get lost in a library that is cleaning up."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def _spare_the_collector() -> None:

@@ -17,6 +17,7 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.rules import Checks
 from dispatcher.settings import ProjectSettings
 from dispatcher.transport.auth import Credential
 from dispatcher.transport.secret_file import SecretFile
@@ -56,20 +57,23 @@ class Watcher:
     """Waits until certain entries have left this worker (settled, or taken over by others).
 
     Args:
+        stream: where they stand; ids are unique within a stream only.
         ids: entry ids.
     """
 
-    __slots__ = ("_ids", "done")
+    __slots__ = ("_ids", "_stream", "done")
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    def __init__(self, stream: Stream, ids: Iterable[str]) -> None:
+        self._stream = stream
         self._ids = set(ids)
         self.done = asyncio.Event()
 
-    def settled(self, ids: Iterable[str]) -> None:
+    def settled(self, stream: Stream, ids: Iterable[str]) -> None:
         """These entries have left."""
-        self._ids.difference_update(ids)
-        if not self._ids:
-            self.done.set()
+        if stream == self._stream:
+            self._ids.difference_update(ids)
+            if not self._ids:
+                self.done.set()
 
 
 Waiting = tuple[Stream, bool]
@@ -102,6 +106,10 @@ class Project:
             max_job_bytes=settings.max_job_bytes,
             default_expiry_s=settings.default_expiry_s,
             strict=settings.validation == "strict",
+            checks=Checks(
+                topic_payload_limit=settings.topic_payload_limit,
+                narrow_keys=settings.reserved_keys == "narrow",
+            ),
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).

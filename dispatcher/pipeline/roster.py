@@ -136,12 +136,13 @@ class Roster:
     async def _emptied(self, project: Project) -> None:
         """Wait until nothing of the project is in this process."""
         # What a duty was just taking over when reading stopped comes in late.
-        while ids := [entry_id for held in project.held.values() for entry_id in held]:
+        while left := {stream: set(ids) for stream, ids in project.held.items() if ids}:
             await self.hand_back(project)
-            watcher = Watcher(ids)
-            project.watchers.append(watcher)
-            try:
-                watcher.settled(set(ids).difference(*project.held.values()))
-                await watcher.done.wait()
-            finally:
-                project.watchers.remove(watcher)
+            for stream, ids in left.items():
+                watcher = Watcher(stream, ids)
+                project.watchers.append(watcher)
+                try:
+                    watcher.settled(stream, ids - project.held[stream])
+                    await watcher.done.wait()
+                finally:
+                    project.watchers.remove(watcher)

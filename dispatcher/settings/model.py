@@ -128,6 +128,14 @@ class ProjectValues(BaseModel):
         default="strict",
         description="`strict` refuses what FCM would refuse, unsent; `server` lets FCM judge",
     )
+    topic_payload_limit: Annotated[int, Size(1, 4096)] = Field(
+        default=4096,
+        description="Largest payload to a topic or condition in bytes; FCM's own pages say 2048 or 4096, and above 2048 there is a warning",
+    )
+    reserved_keys: Annotated[Literal["wide", "narrow"], OneOf(("wide", "narrow"))] = Field(
+        default="wide",
+        description="Keys refused in `data`: `wide`: `from`, `message_type`, `gcm`, `google*`, `gcm*`; `narrow`: of these only what FCM's newest schema names, `from`, `message_type`, `google.*`, `gcm.notification.*`",
+    )
 
     def concurrency(self, transport: Literal["batch", "v1"]) -> int:
         """Most requests in flight at once over this wire (streams over HTTP/2)."""

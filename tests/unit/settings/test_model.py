@@ -45,6 +45,8 @@ DEFAULTS = {
     "dead_retention_s": 30 * 86400,
     "dead_max_entries": 100000,
     "validation": "strict",
+    "topic_payload_limit": 4096,
+    "reserved_keys": "wide",
     "http_port": 8080,
     "log_format": "auto",
     "log_level": "info",
