@@ -21,6 +21,7 @@ from dispatcher.pipeline.concluding import dedup_origin
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.pipeline.warned import Warned
 from dispatcher.policy.lanes import FairShare
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
@@ -83,6 +84,7 @@ class Intake:
         self._settling = settling
         self._metrics = metrics
         self._log = log
+        self._warned = Warned(metrics, log)
         self._sizes: dict[Key, ReadSize] = {}
         self._quiet: set[Key] = set()
         self._listened: set[Key] = set()
@@ -120,6 +122,15 @@ class Intake:
         for read in list(self._open_reads):
             await read.wait()
 
+    def forget(self, project_id: str) -> None:
+        """A project is not served any more."""
+        self._share.forget(project_id)
+        for stream in STREAMS:
+            key = (project_id, stream)
+            self._quiet.discard(key)
+            self._sizes.pop(key, None)
+            self._rest_until.pop(key, None)
+
     async def accept(
         self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
     ) -> None:
@@ -136,6 +147,7 @@ class Intake:
         project_id = project.id
         jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
         messages = nbytes = most = largest = unknown = 0
+        warned: list[Job] = []
         for job in jobs:
             count = len(job.values) or 1
             messages += count
@@ -143,6 +155,8 @@ class Intake:
             unknown += job.unknown_fields
             most = max(most, count)
             largest = max(largest, job.nbytes)
+            if job.warnings:
+                warned.append(job)
         self._room.take(project_id, messages, nbytes)
         project.held[stream].update([entry_id for entry_id, _ in entries])
         self._size(project_id, stream).saw(most, largest)
@@ -150,6 +164,8 @@ class Intake:
         self._share.charge(project_id, messages)
         if unknown:
             self._metrics.unknown_fields.of(project_id).inc(unknown)
+        if warned:
+            self._warned.saw(project_id, warned, asyncio.get_running_loop().time())
         now = self._queue.now()
         ready = [
             job
@@ -274,7 +290,7 @@ class Intake:
         return None if turn is None else (project, turn, counts[turn])
 
     def _may_read(self, project: Project, loop_now: float) -> bool:
-        return project.lease.holds(loop_now) and not project.paused(self._queue.now())
+        return project.lease.holds(loop_now) and not project.paused(self._queue.now()) and not project.leaving
 
     def _count(self, project: Project, stream: Stream, share: int) -> int:
         held = self._room.held(project.id)

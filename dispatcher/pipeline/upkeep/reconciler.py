@@ -45,7 +45,7 @@ class Reconciler(Duty):
         if everyone:
             self._next = now + EVERY_S
         for project in list(self._projects.values()):
-            if (everyone or project.reconcile) and project.lease.holds(now):
+            if (everyone or project.reconcile) and project.lease.holds(now) and not project.leaving:
                 project.reconcile = False
                 try:
                     for stream in STREAMS:

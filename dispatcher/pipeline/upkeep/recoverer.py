@@ -81,6 +81,7 @@ class Recoverer(Duty):
             if (
                 not lease.holds(now)
                 or now - lease.held_since < self._lease_s
+                or project.leaving
                 or project.paused(self._queue.now())
             ):
                 continue
@@ -89,6 +90,7 @@ class Recoverer(Duty):
                 while (
                     more
                     and lease.holds(loop.time())
+                    and not project.leaving
                     and self._room.free(project.id, "high", self._room.max_messages).messages
                 ):
                     epoch = lease.epoch
