@@ -150,11 +150,12 @@ async def test_what_has_expired_is_not_sent(wire, desk, emulator):
     assert await desk.dead() == []
 
 
-async def test_what_expires_while_it_waits_for_its_time_is_not_sent(wire, desk, emulator):
+async def test_what_expires_before_its_time_comes_is_refused(wire, desk, emulator):
     now = await desk.now()
     await desk.add(message={"token": "t"}, deliver_at=now + 0.4, expires_at=now + 0.3)
     [outcome] = await desk.outcomes()
-    assert outcome["status"] == "expired"
+    assert outcome["status"] == "rejected"
+    assert "expires_at" in outcome["reason"]
     assert emulator.arrivals() == []
 
 
