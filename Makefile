@@ -2,6 +2,8 @@
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
 # make interop clients that we did not write, each in an environment of its own, against the emulator
+# make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
+# make docs    the README's tables, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
 
@@ -14,7 +16,7 @@ CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint demo bench clean
+.PHONY: install unit test interop lint demo docs ops ops-files bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -56,9 +58,31 @@ tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.
 demo: $(STAMP)
 	$(BIN)/dispatcher demo
 
+# Image, chart, rules and dashboards, each with the real tool: see tests/ops/. promtool and prometheus come from the
+# system's package `prometheus`; the rest is installed into an environment of its own.
+OPS := .venv-ops
+OPS_STAMP := $(OPS)/.installed
+
+$(OPS_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(OPS)
+	$(OPS)/bin/python -m pip install --quiet --upgrade pip
+	$(OPS)/bin/python -m pip install --quiet -e '.[ops]'
+	@touch $@
+
+ops: $(OPS_STAMP)
+	$(OPS)/bin/python -m pytest tests/ops -q
+
+# What is made from something else: lock files, the dashboard, the chart's copies and README, golden renderings.
+ops-files: $(OPS_STAMP)
+	PATH=$(OPS)/bin:$$PATH $(OPS)/bin/python tests/ops/generate.py
+
+# The README's tables, printed anew from the code.
+docs: $(STAMP)
+	$(BIN)/python -m dispatcher.cli.readme README.md
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/pipeline.py
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) tests/interop/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OPS) $(CLIENTS) tests/interop/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -49,7 +49,7 @@ async def main(redis_url: str, server: str, project: str, messages: int) -> None
             for _, fields in entries:
                 orjson.loads(fields[1])
                 bodies.append(b'{"message":' + fields[1] + b"}")
-            parts = [piece for pair in zip(heads, bodies) for piece in pair]
+            parts = [piece for pair in zip(heads, bodies, strict=False) for piece in pair]
             payload = b"".join([*parts, b"\r\n--bare--\r\n"])
             headers = {"Content-Type": "multipart/mixed; boundary=bare"}
             async with session.post(server + "/batch", data=payload, headers=headers) as answer:
@@ -62,7 +62,7 @@ async def main(redis_url: str, server: str, project: str, messages: int) -> None
             outcomes = orjson.dumps(
                 [
                     {"job": entry_id.decode(), "status": "accepted", "message_id": name}
-                    for entry_id, name in zip(ids, names)
+                    for entry_id, name in zip(ids, names, strict=True)
                 ]
             )
             async with client.pipeline(transaction=True) as pipe:

@@ -41,9 +41,11 @@ class Connection(asyncio.Protocol):
         self.batch = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Collect a request; answer when it is whole."""
         if self.missing < 0:
             data = b"".join([*self.pieces, data])
             end = data.find(b"\r\n\r\n")
@@ -70,6 +72,7 @@ class Connection(asyncio.Protocol):
                 self.transport.write(answer)
 
     def answer(self, body: bytes) -> bytes:
+        """One accepted message for a single send, as many as were sent for a batch."""
         if not self.batch:
             return SINGLE
         content = b"".join([*PARTS[: body.count(b"\r\nContent-ID: ")], b"--batch_bench--\r\n"])

@@ -17,29 +17,34 @@ class Packing:
 
     def __init__(self, projects: dict[str, Project]) -> None:
         self._projects = projects
-        self._opened = asyncio.Event()
+        # Loop clock; when the timer looks next, and what tells it to look sooner.
+        self._looks_at = float("inf")
+        self._sooner = asyncio.Event()
 
     def add(self, project: Project, jobs: list[Job], epoch: int) -> None:
         """Pack jobs of one read; full batches go on at once, the rest when it has lingered."""
         loop_now = asyncio.get_running_loop().time()
         project.enqueue(project.packer.add(jobs, loop_now, epoch))
-        self._opened.set()
+        deadline = project.packer.next_deadline()
+        if deadline is not None and deadline < self._looks_at:
+            self._sooner.set()
 
     async def run(self) -> None:
         """Hand on what has lingered long enough; ends by being cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            self._sooner.clear()
             deadlines = [
                 deadline
                 for project in self._projects.values()
                 if (deadline := project.packer.next_deadline()) is not None
             ]
-            if not deadlines:
-                self._opened.clear()
-                await self._opened.wait()
-                continue
-            # What is opened meanwhile lingers longer than what is open: no need to look again before.
-            await asyncio.sleep(max(0.0, min(deadlines) - loop.time()))
-            for project in self._projects.values():
-                if due := project.packer.due(loop.time()):
-                    project.enqueue(due)
+            self._looks_at = min(deadlines, default=float("inf"))
+            try:
+                # Projects linger for different times: a later batch may be due sooner.
+                async with asyncio.timeout_at(self._looks_at if deadlines else None):
+                    await self._sooner.wait()
+            except TimeoutError:
+                for project in self._projects.values():
+                    if due := project.packer.due(loop.time()):
+                        project.enqueue(due)

@@ -8,6 +8,7 @@ go to settling as they are.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from structlog.typing import FilteringBoundLogger
 
@@ -21,6 +22,7 @@ from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
+from dispatcher.telemetry.traces import BatchSpan, Tracing
 
 LEASE_MARGIN_S = 0.5
 """Nothing is sent this close to the end of the lease: the clock of the check and the bytes on the wire differ."""
@@ -44,6 +46,7 @@ class Sending:
         settling: where answers go.
         metrics: the worker's.
         log: the worker's.
+        tracing: makes a span of each batch; None: traces are off.
     """
 
     def __init__(
@@ -53,42 +56,48 @@ class Sending:
         *,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        tracing: Tracing | None = None,
     ) -> None:
         self._queue = queue
         self._settling = settling
         self._metrics = metrics
         self._log = log
+        self._tracing = tracing
         self._stopping = False
-        self._wire_timeouts: set[asyncio.Timeout] = set()
+        # Projects whose quota cannot be asked for; said once.
+        self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
         self.on_the_wire = 0
 
     def stop(self, project: Project) -> None:
-        """Admit nothing more; `run` returns when what is on the wire has been answered."""
+        """Admit nothing more, of any project; `run` returns when what is on the wire has been answered."""
         self._stopping = True
+        self.dismiss(project)
+
+    def dismiss(self, project: Project) -> None:
+        """The same for one that is `leaving`."""
         project.wake.set()
         project.urgent.set()
-
-    def cut_off(self) -> None:
-        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
-        now = asyncio.get_running_loop().time()
-        for timeout in self._wire_timeouts:
-            timeout.reschedule(now)
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not (self._stopping or cancelled()):
+            while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
-                stream = self._choose(project)
-                if stream is None:
+                if project.has_waiting and project.paused(self._queue.now()):
+                    # Told by another replica, or still being read when the pause began.
+                    await self._settling.put_back(project)
+                waiting = self._choose(project)
+                if waiting is None:
                     await project.wake.wait()
                     continue
-                grant = await self._admit(project, stream)
-                if grant is None or not project.waiting[stream]:
+                batch = waiting[0]
+                grant = await self._admit(project, batch)
+                # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed.
+                if grant is None or not waiting or waiting[0] is not batch or not self._may_send(project):
                     continue
-                batch = project.waiting[stream].popleft()
-                project.sending_turns.charge(stream, batch.size)
+                waiting.popleft()
+                project.sending_turns.charge(batch.stream, batch.size)
                 need = self._slots(project, batch)
                 project.concurrency.start(need)
                 if batch.broadcast:
@@ -96,20 +105,23 @@ class Sending:
                 self.on_the_wire += 1
                 sends.create_task(self._send(project, batch, need, grant))
 
-    def _choose(self, project: Project) -> Stream | None:
-        """The stream whose first batch goes next; None: nothing waits, or no slot is free for it."""
-        if not project.has_waiting or not self._may_send(project):
-            return None
-        if project.paused(self._queue.now()):
-            return None
-        ready = [
-            stream for stream, queue in project.waiting.items() if queue and self._fits(project, queue[0])
-        ]
-        return project.sending_turns.pick(ready)
-
-    @staticmethod
-    def _may_send(project: Project) -> bool:
+    def _may_send(self, project: Project) -> bool:
+        """Whether the lease holds, and for long enough: past it nothing is sent."""
         return project.lease.holds(asyncio.get_running_loop().time() + LEASE_MARGIN_S)
+
+    def _choose(self, project: Project) -> deque[Batch] | None:
+        """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""
+        if not project.has_waiting or not self._may_send(project) or project.paused(self._queue.now()):
+            return None
+        ready: dict[Stream, deque[Batch]] = {}
+        for (stream, _), waiting in project.waiting.items():
+            if not waiting or not self._fits(project, waiting[0]):
+                continue
+            other = ready.get(stream)
+            if other is None or waiting[0].packed_at < other[0].packed_at:
+                ready[stream] = waiting
+        turn = project.sending_turns.pick(ready)
+        return None if turn is None else ready[turn]
 
     def _slots(self, project: Project, batch: Batch) -> int:
         """Request slots that `batch` takes: as many as it has requests, and no more than there are."""
@@ -124,37 +136,44 @@ class Sending:
             return False
         return concurrency.running == 0 or slots <= concurrency.free(high=batch.stream == "high")
 
-    async def _admit(self, project: Project, stream: Stream) -> Grant | None:
-        """Ask the project's quota for the first batch of `stream`; None: look around again."""
-        size = project.waiting[stream][0].size
-        high = stream == "high"
+    async def _admit(self, project: Project, batch: Batch) -> Grant | None:
+        """Ask the project's quota for a batch; None: look around again."""
+        high = batch.stream == "high"
         project.urgent.clear()
         try:
             grant = await self._queue.grant(
                 project.id,
-                size,
+                batch.size,
                 high=high,
                 per_minute=project.settings.quota_per_minute,
                 use=project.settings.quota_use,
                 burst_s=BURST_S,
             )
         except QueueError as error:
-            self._log.warning("quota_unavailable", project=project.id, error=str(error))
+            if project.id not in self._ungranted:
+                self._ungranted.add(project.id)
+                self._log.warning("quota_unavailable", project=project.id, error=str(error))
             await asyncio.sleep(REDIS_REST_S)
             return None
+        self._ungranted.discard(project.id)
         if grant.circuit == "open":
             await self._stand_back(project, grant)
             return None
         if grant.granted:
+            self._metrics.quota_used.of(project.id).inc(batch.size)
             if grant.wait > 0:
+                self._metrics.quota_wait.of(project.id).inc(grant.wait)
                 await asyncio.sleep(grant.wait)
             return grant
         # Out of quota. A high batch that arrives meanwhile goes first.
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(grant.wait):
                 await (asyncio.sleep(grant.wait) if high else project.urgent.wait())
         except TimeoutError:
             pass
+        self._metrics.quota_wait.of(project.id).inc(loop.time() - began)
         return None
 
     async def _stand_back(self, project: Project, grant: Grant) -> None:
@@ -177,7 +196,7 @@ class Sending:
             await self._settling.put(finished)
 
     async def _exchange(self, project: Project, batch: Batch, need: int, grant: Grant) -> Finished | None:
-        """Send what may be sent of a batch; None: nothing was, and it waits again or is no longer ours."""
+        """Send what may go now and gather the answers; None: the batch waits again."""
         if batch.epoch != project.lease.epoch:
             batch = await self._settling.still_mine(project, batch)
             if not batch.jobs:
@@ -193,10 +212,11 @@ class Sending:
             return Finished(
                 project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
             )
-        if not self._may_send(project):
-            # Quota, token or Redis took so long that the lease ran out meanwhile: others may have these jobs.
-            project.waiting[batch.stream].appendleft(batch)
+        if batch.epoch != project.lease.epoch or not self._may_send(project):
+            # The lease lapsed meanwhile: others may be about to take these entries over.
+            project.waiting[batch.stream, batch.broadcast].appendleft(batch)
             return None
+        span = self._begin(sendable)
         responses = await self._call(project, sendable, token, need)
         refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
         if refused:
@@ -205,27 +225,27 @@ class Sending:
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
             else:
-                again = await self._call(project, sendable.subset(refused), token, need)
+                if self._may_send(project):
+                    again = await self._call(project, sendable.subset(refused), token, need)
+                else:
+                    again = [SendResponse(error=_LAPSED)] * len(refused)
                 for number, response in zip(refused, again, strict=True):
                     responses[number] = response
         self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
         self._metrics.batch_size.of(project.transport.name).observe(sendable.size)
+        if span is not None:
+            accepted = sum(response.error is None for response in responses)
+            span.end(project.transport.name, accepted, sendable.size - accepted)
         return Finished(project, batch, _spread(batch, numbers, responses), presets)
 
+    def _begin(self, batch: Batch) -> BatchSpan | None:
+        if self._tracing is None:
+            return None
+        parents = (job.traceparent for job in batch.jobs)
+        return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
+
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        """One call of the transport, which a drain may cut short."""
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                self._wire_timeouts.add(timeout)
-                return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
-        except TimeoutError:
-            lost = SendError(
-                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
-            )
-            return [SendResponse(error=lost)] * batch.size
-        finally:
-            self._wire_timeouts.discard(timeout)
+        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""
@@ -251,6 +271,8 @@ class Sending:
 
 
 _NO_ANSWER = SendResponse()
+
+_LAPSED = SendError(Fate.NOT_SENT, reason="the lease ran out before it could be sent again")
 
 
 def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:

