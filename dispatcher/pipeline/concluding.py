@@ -45,6 +45,7 @@ class Context(msgspec.Struct):
         chance: uniform in [0, 1), new at each call.
         failures_only: OUTCOMES=failures: no record of accepted messages.
         pausing: codes that the project's health takes for the project's own fault.
+        doubtful: codes of which it cannot tell yet.
         extra_delay: seconds that the retry budget adds to each retry.
         pauses: ends of the pauses that this batch began, by target; filled while deciding.
     """
@@ -54,6 +55,7 @@ class Context(msgspec.Struct):
     chance: Callable[[], float]
     failures_only: bool = False
     pausing: Collection[ErrorCode] = ()
+    doubtful: Collection[ErrorCode] = ()
     extra_delay: float = 0.0
     pauses: dict[str, float] = {}
 
@@ -193,6 +195,7 @@ def _decide(
         refreshed=True,
         last_route=True,
         pausing=context.pausing,
+        doubtful=context.doubtful,
         extra_delay=context.extra_delay,
     )
 
