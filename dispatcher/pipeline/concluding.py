@@ -34,6 +34,7 @@ from dispatcher.policy.settle import Rules, decide, next_state, together
 from dispatcher.protocol.job import dead_fields, encode_retry_fields
 from dispatcher.protocol.outcome import encode_history, encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
+from dispatcher.telemetry.logs import clean_text
 
 
 class Context(msgspec.Struct):
@@ -143,7 +144,11 @@ def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context)
         decision = disposition
         if job.refusal is not None:
             decision = Disposition(
-                Action.FIX_REQUEST, job.refusal.code, Status.REJECTED, job.refusal.reason, counted=False
+                Action.FIX_REQUEST,
+                job.refusal.code,
+                Status.REJECTED,
+                clean_text(job.refusal.reason),
+                counted=False,
             )
         responses = [SendResponse()] * max(1, len(job.values))
         decided: list[Disposition | None] = [decision] * len(responses)
