@@ -89,6 +89,7 @@ class Emulator:
         if name:
             status, body = refusal(name, project)
             return _reply(status, body, extra_headers(name, None, "", now), JSON_TYPE), []
+        project = self.state.authority.named(project)
         answered = self.state.messages.answer("v1", project, request.body, now, trouble)
         reply = _reply(answered.status, answered.body, answered.headers, answered.content_type)
         return reply, [answered.arrival]
