@@ -53,6 +53,7 @@ async def make_stage(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Asy
             for worker in [worker for stage in stages for worker in stage.workers]:
                 for at, line in worker.lines:
                     print(f"{at:.2f} {worker.name} {line}")
+                print(*worker.words, sep="\n")
 
 
 @pytest.fixture

@@ -44,6 +44,10 @@ async def close_books(
         spread: most time from a kill to the first reclaim, in leases.
         others: messages that the producer's log does not know are no failure.
     """
+    for worker in stage.workers:
+        assert worker.alive or worker.killed or worker.code == 0, (
+            f"{worker.name} ended by itself with {worker.code}: {worker.last_words}"
+        )
     for worker in stage.live:
         await worker.metrics()
     if stop:

@@ -282,9 +282,15 @@ class Stage:
             for name, reply in zip(chunk, replies, strict=True):
                 if isinstance(reply, Exception):
                     raise reply
-                for message in messages_of(job(name, tokens, target)):
-                    self.asked[message] = Asked(project, frozenset(may))
+                self.expect(job(name, tokens, target), may, project=project)
         return names
+
+    def expect(
+        self, fields: dict[str, str], may: Iterable[str] = ("accepted",), *, entries: int = 1, project: str = PROJECT
+    ) -> None:
+        """Write a job into the producer's log that was enqueued by other means, `entries` times."""
+        for message in messages_of(fields):
+            self.asked[message] = Asked(project, frozenset(may), entries)
 
 
 def job(name: str, tokens: int = 0, target: str = "", size: int = 0) -> dict[str, str]:
