@@ -30,7 +30,11 @@ async def test_killed_before_the_send(stage: Stage, close):
 async def test_killed_after_the_send_and_before_the_answer(stage: Stage, close, transport):
     """What was on the wire is sent again, at most; the rest once."""
     await stage.emulator.script(latency=0.5)
-    slow = {"transport": transport, "max_concurrent_requests": 4 if transport == "batch" else 200, "batch_size": 50}
+    slow = {
+        "transport": transport,
+        "max_concurrent_requests": 4 if transport == "batch" else 200,
+        "batch_size": 50,
+    }
     first, _ = await stage.crew(2, **slow)
     await stage.produce(1500)
     await until(lambda: stage.emulator.arrived())
@@ -43,7 +47,9 @@ async def test_killed_after_the_send_and_before_the_answer(stage: Stage, close, 
 async def test_killed_during_settling(stage: Stage, close, moment):
     """Before Redis settled it is sent again; after, it is not, though the worker never learnt of it."""
     first = await stage.worker()
-    settling = stage.script_fault(first, "settle", action="hold request" if moment == "before" else "hold reply")
+    settling = stage.script_fault(
+        first, "settle", action="hold request" if moment == "before" else "hold reply"
+    )
     await stage.produce(1, tokens=500)
     await settling.hit.wait()
     cut = await stage.kill(first)

@@ -104,7 +104,9 @@ async def test_one_worker_loses_redis(stage: Stage, close, outage):
 
 
 async def both_work(stage: Stage) -> bool:
-    return all([await stage.pending(worker) for worker in stage.workers]) and await stage.emulator.arrived() > 0
+    return (
+        all([await stage.pending(worker) for worker in stage.workers]) and await stage.emulator.arrived() > 0
+    )
 
 
 async def test_the_reply_to_a_settlement_is_lost(stage: Stage, close):

@@ -46,7 +46,9 @@ async def test_a_late_accepted_of_a_worker_that_slept_past_its_lease_counts_once
 
 
 @pytest.mark.parametrize("transport", ["batch", "v1"])
-async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have(stage: Stage, close, transport):
+async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have(
+    stage: Stage, close, transport
+):
     """Neither what waits for a slot nor the rest of a batch that is being sent message by message."""
     await stage.emulator.script(latency=0.3)
     first = await stage.worker(transport=transport, max_concurrent_requests=2, batch_size=20)

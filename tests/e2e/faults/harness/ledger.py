@@ -100,7 +100,9 @@ def _exactly_one_each(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]
         statuses = [outcome["status"] for outcome in outcomes[message]]
         # A job that a producer enqueued twice (a lost reply) has an outcome for each entry.
         if len(statuses) != asked.entries or not asked.may.issuperset(statuses):
-            wrong.append((message, statuses, outcomes[message][0].get("code"), outcomes[message][0].get("reason")))
+            wrong.append(
+                (message, statuses, outcomes[message][0].get("code"), outcomes[message][0].get("reason"))
+            )
     assert not wrong, f"{len(wrong)} messages ended wrongly or more than once, as {wrong[:5]}"
 
 

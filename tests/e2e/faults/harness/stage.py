@@ -208,7 +208,9 @@ class Stage:
             if not await client.exists(key):
                 continue
             try:
-                pending = await client.xpending_range(key, "dispatcher", "-", "+", 20_000, consumername=consumer)
+                pending = await client.xpending_range(
+                    key, "dispatcher", "-", "+", 20_000, consumername=consumer
+                )
             except redis.exceptions.ResponseError:
                 continue  # no group yet
             ids = [row["message_id"] for row in pending]
@@ -286,7 +288,12 @@ class Stage:
         return names
 
     def expect(
-        self, fields: dict[str, str], may: Iterable[str] = ("accepted",), *, entries: int = 1, project: str = PROJECT
+        self,
+        fields: dict[str, str],
+        may: Iterable[str] = ("accepted",),
+        *,
+        entries: int = 1,
+        project: str = PROJECT,
     ) -> None:
         """Write a job into the producer's log that was enqueued by other means, `entries` times."""
         for message in messages_of(fields):
@@ -309,7 +316,11 @@ def messages_of(fields: dict[str, str]) -> list[Message]:
     """The messages that an entry of ours stands for, also after its tokens were cut."""
     message = json.loads(fields["message"])
     name = message["data"]["id"]
-    return [(name, value) for value in json.loads(fields["tokens"])] if "tokens" in fields else [(name, message["token"])]
+    return (
+        [(name, value) for value in json.loads(fields["tokens"])]
+        if "tokens" in fields
+        else [(name, message["token"])]
+    )
 
 
 async def _end(process: Any) -> None:
