@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 CHUNK = 64 << 10
 
-Action = Literal["drop request", "drop reply", "hold request", "hold reply", "reset", "cut reply"]
+Action = Literal["drop request", "drop reply", "hold request", "hold reply", "reset", "cut reply", "dribble"]
 Upstream = Path | tuple[str, int]
 
 
@@ -29,7 +29,8 @@ class Fault:
     Attributes:
         match: bytes that stand in the request; empty: any request.
         action: what happens. Dropping ends the connection, unless `silent`; holding lasts until `release()`, or
-            `seconds`; cutting lets `keep` bytes of the reply through and then breaks the connection off.
+            `seconds`; cutting lets `keep` bytes of the reply through and then breaks the connection off; dribbling
+            does so too and keeps the rest for `seconds`.
         times: how often; None: until `clear()`.
         skip: so many matching requests pass before.
         silent: after dropping, the connection stays open and nothing comes any more.
@@ -212,7 +213,7 @@ class _Link:
     async def _request(self, fault: Fault) -> bool:
         """What happens to a request; whether it is passed on."""
         match fault.action:
-            case "drop reply" | "hold reply" | "cut reply":
+            case "drop reply" | "hold reply" | "cut reply" | "dribble":
                 self._reply_fault = fault
                 return True
             case "hold request":
@@ -239,8 +240,13 @@ class _Link:
                             self._end(fault)
                         case "cut reply":
                             await self._pass(self._to_near, data[: fault.keep])
+                            await flushed(self._to_near)
                             self.abort()
                             return
+                        case "dribble":
+                            await self._pass(self._to_near, data[: fault.keep])
+                            data = data[fault.keep :]
+                            await fault.held()
                         case _:
                             await fault.held()
                 if not (self._silent or self._proxy.lost_down or (fault and fault.action == "drop reply")):
@@ -264,6 +270,12 @@ class _Link:
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(len(part) / rate)
+
+
+async def flushed(writer: asyncio.StreamWriter) -> None:
+    """Wait until the kernel has everything: a reset would take what it has not."""
+    while writer.transport.get_write_buffer_size():
+        await asyncio.sleep(0)
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

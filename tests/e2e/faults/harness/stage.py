@@ -142,6 +142,7 @@ class Stage:
         await worker.start()
         if ready:
             await until(lambda: self.leased(worker), what=f"{worker.name} holds its leases")
+            worker.began = time.monotonic()
         return worker
 
     async def crew(self, count: int, **settings: Any) -> list[WorkerProcess]:
@@ -298,6 +299,10 @@ class Stage:
         """Write a job into the producer's log that was enqueued by other means, `entries` times."""
         for message in messages_of(fields):
             self.asked[message] = Asked(project, frozenset(may), entries)
+
+    def expect_message(self, name: str, target: str, may: Iterable[str] = ("accepted",)) -> None:
+        """Write one message into the producer's log, by its id and its target."""
+        self.asked[name, target] = Asked(PROJECT, frozenset(may))
 
 
 def job(name: str, tokens: int = 0, target: str = "", size: int = 0) -> dict[str, str]:
