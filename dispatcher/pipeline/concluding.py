@@ -156,6 +156,18 @@ def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context)
     return conclusion
 
 
+def restrict(
+    batch: Batch, responses: list[SendResponse], presets: dict[int, Disposition], entry_ids: Collection[str]
+) -> tuple[Batch, list[SendResponse], dict[int, Disposition]]:
+    """The part of an answered batch that belongs to these entries."""
+    numbers = [n for n, (job, _) in enumerate(batch.messages()) if job.entry_id in entry_ids]
+    return (
+        batch.subset(numbers),
+        [responses[number] for number in numbers],
+        {place: presets[number] for place, number in enumerate(numbers) if number in presets},
+    )
+
+
 def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
     """Count what the answers say of the project, before any of them is judged on its own.
 
