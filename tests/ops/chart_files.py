@@ -68,7 +68,9 @@ def schema() -> Schema:
         nameOverride=TEXT,
         fullnameOverride=TEXT,
         redis=thing(
-            url=maybe({"type": "string", "pattern": r"^(redis|rediss|redis\+sentinel|redis\+cluster|unix)://"}),
+            url=maybe(
+                {"type": "string", "pattern": r"^(redis|rediss|redis\+sentinel|redis\+cluster|unix)://"}
+            ),
             existingSecret=thing(name=maybe(NAME), passwordKey=TEXT, urlKey=TEXT),
         ),
         credentials=thing(
