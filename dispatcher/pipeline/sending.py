@@ -64,28 +64,25 @@ class Sending:
         self._log = log
         self._tracing = tracing
         self._stopping = False
-        self._wire_timeouts: set[asyncio.Timeout] = set()
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
         self.on_the_wire = 0
 
     def stop(self, project: Project) -> None:
-        """Admit nothing more; `run` returns when what is on the wire has been answered."""
+        """Admit nothing more, of any project; `run` returns when what is on the wire has been answered."""
         self._stopping = True
+        self.dismiss(project)
+
+    def dismiss(self, project: Project) -> None:
+        """The same for one that is `leaving`."""
         project.wake.set()
         project.urgent.set()
-
-    def cut_off(self) -> None:
-        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
-        now = asyncio.get_running_loop().time()
-        for timeout in self._wire_timeouts:
-            timeout.reschedule(now)
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not (self._stopping or cancelled()):
+            while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
                 if project.has_waiting and project.paused(self._queue.now()):
                     # Told by another replica, or still being read when the pause began.
@@ -248,19 +245,7 @@ class Sending:
         return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        """One call of the transport, which a drain may cut short."""
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                self._wire_timeouts.add(timeout)
-                return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
-        except TimeoutError:
-            lost = SendError(
-                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
-            )
-            return [SendResponse(error=lost)] * batch.size
-        finally:
-            self._wire_timeouts.discard(timeout)
+        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""

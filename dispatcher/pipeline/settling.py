@@ -44,6 +44,9 @@ RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 """A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
 
+_UNAUTHORIZED = frozenset({ErrorCode.AUTHENTICATION_ERROR, ErrorCode.MISMATCHED_CREDENTIAL})
+"""Codes of a pause that another key may end."""
+
 T = TypeVar("T")
 
 
@@ -209,7 +212,9 @@ class Settling:
             project.concurrency.succeeded(project.transport.requests(batch))
         context.pausing = findings.pausing
         # `due` holds retries, and scheduled jobs at their first send.
-        first = sent if batch.stream != "due" else sum([not job.sends for job in batch.jobs])
+        first = (
+            sent if batch.stream != "due" else sum([len(job.values) for job in batch.jobs if not job.sends])
+        )
         project.budget.sent(loop_now, first)
         context.extra_delay = project.budget.delay(loop_now)
 
@@ -225,6 +230,7 @@ class Settling:
         """The whole project stops, here at once and everywhere within a second."""
         probe, project.probing = project.probing, False
         project.paused_until = max(project.paused_until, self._queue.now() + open_for(0, asked_s))
+        project.unauthorized = answer.code in _UNAUTHORIZED
         project.health.reset()
         code = answer.code or ErrorCode.UNKNOWN_ERROR
         # The code first: it is the label of the metric in every replica.
@@ -245,7 +251,7 @@ class Settling:
             )
             await self._pause(project, silence, 0.0)
             return
-        project.probing = False
+        project.probing = project.unauthorized = False
         project.paused_until = 0.0
         await self.insist(lambda: self._queue.close(project.id))
         self._log.info("project_resumed", project=project.id)
@@ -258,7 +264,7 @@ class Settling:
         self._room.give(project.id, messages, sum([job.nbytes for job in jobs]))
         self._room_changed.set()
         for watcher in project.watchers:
-            watcher.settled(ids)
+            watcher.settled(stream, ids)
 
     def _time(self, batch: Batch, conclusion: Conclusion, now: float) -> None:
         """How long the jobs took that have ended; only `due` mixes lanes."""

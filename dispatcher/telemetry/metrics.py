@@ -80,6 +80,7 @@ class Metrics:
         self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing to the outcome, of each job", OUTCOME_BOUNDS)
         self.possible_duplicates = c("possible_duplicates", _P, "Messages that may have been sent twice")
         self.unknown_fields = c("unknown_fields", _P, "Fields of stream entries that this version does not know and ignored")
+        self.message_warnings = c("message_warnings", ("project", "code"), "What looked wrong in messages that were sent all the same, by kind")
 
         # Sending
         self.attempts = c("attempts", ("project", "transport"), "Sends of messages, repeated ones too")
@@ -122,6 +123,8 @@ class Metrics:
         # What it stands on
         self.credential_refreshes = c("credential_refreshes", ("project", "result"), "Access tokens fetched: ok or failed")
         self.credential_expires_in = g("credential_expires_in_seconds", _P, "Time until the access token expires", "min")
+        self.credential_problems = g("credential_problems", (), "Key and token files that cannot be used, and projects that lack one")
+        self.tls_unverified = g("tls_unverified", _P, "1 while the project's certificates are not looked at (tls_verify is off)", "max")
         self.redis_up = g("redis_up", (), "1 if Redis answered lately")
         self.redis_commands = c("redis_commands", (), "Commands sent to Redis")
         self.redis_errors = c("redis_errors", ("kind",), "Failed calls to Redis: unavailable, full, misconfigured or refused")

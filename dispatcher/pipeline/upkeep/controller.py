@@ -48,9 +48,10 @@ class Controller(Duty):
     async def round(self) -> float | None:
         """Look once."""
         for project_id, control in (await self._queue.controls(list(self._projects))).items():
-            project = self._projects[project_id]
-            await self._pause(project, control)
-            await self._verdict(project, control)
+            project = self._projects.get(project_id)
+            if project is not None:  # gone meanwhile
+                await self._pause(project, control)
+                await self._verdict(project, control)
         return None
 
     async def _pause(self, project: Project, control: Control) -> None:
@@ -66,9 +67,10 @@ class Controller(Duty):
             project.probing = await self._queue.claim_probe(project.id)
             project.paused_until = control.now + 2 * LOOK_S
         self._metrics.project_paused.forget(project.id)
-        if control.pause_until:
-            self._metrics.project_paused.of(project.id, pause_label(control.pause_reason)).set(1)
-        self._metrics.held.of(project.id).set(control.held)
+        if project.id in self._projects:
+            if control.pause_until:
+                self._metrics.project_paused.of(project.id, pause_label(control.pause_reason)).set(1)
+            self._metrics.held.of(project.id).set(control.held)
         project.wake.set()
 
     async def _verdict(self, project: Project, control: Control) -> None:
