@@ -48,7 +48,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -q --ignore=tests/interop
+	$(BIN)/python -m pytest -q -n $(JOBS) --ignore=tests/interop --ignore=tests/ops
 
 interop: $(STAMP) $(PYTHON_CLIENTS:%=$(CLIENTS)/%/.installed) $(NODE_CLIENTS:%=%/node_modules/.installed)
 	$(BIN)/python -m pytest tests/interop -q -n $(JOBS) --dist loadscope
