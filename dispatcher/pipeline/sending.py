@@ -228,10 +228,7 @@ class Sending:
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
         if refused and renewed != token:  # with the same one the answer would be the same
-            if self._may_send(project):
-                again = await self._call(project, sendable.subset(refused), renewed, need)
-            else:
-                again = [SendResponse(error=_LAPSED)] * len(refused)
+            again = await self._call(project, sendable.subset(refused), renewed, need)
             for number, response in zip(refused, again, strict=True):
                 responses[number] = response
         if failed:
@@ -250,7 +247,14 @@ class Sending:
         return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
+        # A batch that goes out message by message takes its time: the lease may end meanwhile.
+        return await project.transport.send(
+            batch,
+            token,
+            now=self._queue.now(),
+            at_once=need,
+            may_send=lambda: batch.epoch == project.lease.epoch and self._may_send(project),
+        )
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""
@@ -276,8 +280,6 @@ class Sending:
 
 
 _NO_ANSWER = SendResponse()
-
-_LAPSED = SendError(Fate.NOT_SENT, reason="the lease ran out before it could be sent again")
 
 
 def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:

@@ -159,6 +159,23 @@ async def test_what_expires_before_its_time_comes_is_refused(wire, desk, emulato
     assert emulator.arrivals() == []
 
 
+async def test_what_could_only_be_sent_too_late_expires_at_once_and_says_why(wire, desk, emulator):
+    now = await desk.now()
+    await desk.add(message={"token": "t"}, deliver_at=now + 100_000)
+    [outcome] = await desk.outcomes()
+    assert outcome["status"] == "expired"
+    assert "give a later expires_at" in outcome["reason"]
+    assert emulator.arrivals() == []
+
+
+async def test_a_badge_as_text_is_sent_and_counted_as_a_warning(serve, desk, emulator):
+    worker = await serve()
+    await desk.add(message={"token": "t", "apns": {"payload": {"aps": {"badge": "42"}}}})
+    [outcome] = await desk.outcomes()
+    assert outcome["status"] == "accepted"
+    assert await worker.face.metric("message_warnings_total", code="apns-badge") == 1
+
+
 async def test_only_failures_are_recorded_if_so_asked(serve, desk, emulator):
     emulator.put("tokens", project=desk.project, tokens={"gone": "unregistered"})
     await serve(outcomes="failures")

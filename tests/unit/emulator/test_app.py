@@ -52,6 +52,18 @@ def test_a_path_that_nobody_serves_is_googles_html_404(path: str) -> None:
     assert not read_error(404, None, None, reply.body).is_json
 
 
+def test_the_token_endpoint_is_also_where_older_sdks_look_for_it() -> None:
+    at_work = emulator()
+    assert sent(at_work, "/token").body == sent(at_work, "/o/oauth2/token").body
+
+
+def test_the_http_versions_of_requests_are_counted() -> None:
+    at_work = emulator()
+    at_work.handle(Request("POST", SEND, "", {"authorization": "Bearer x"}.get, BODY, version="2"))
+    sent(at_work)
+    assert at_work.state.ledger.summary()["http_versions"] == {"2": 1, "1.1": 1}
+
+
 @pytest.mark.parametrize("path", [SEND, "/batch", "/token"])
 def test_only_post_is_served(path: str) -> None:
     assert sent(emulator(), path, "GET").status == 405
