@@ -226,7 +226,7 @@ class Worker:
                 KeyWatcher(
                     keyring, projects, roster, outfitter, queue, metrics, log, problems, self._rescan_s
                 ),
-                Refresher(projects, metrics, log),
+                Refresher(projects, log),
                 Promoter(queue, projects, log),
                 Recoverer(queue, projects, intake, settling, room, settings.lease_s, metrics, log),
                 Reconciler(queue, projects, intake, log),

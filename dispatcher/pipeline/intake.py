@@ -188,12 +188,15 @@ class Intake:
         refused = [job for job in jobs if job.refusal is not None]
         fit = [job for job in jobs if job.refusal is None]
         expired = [job for job in fit if job.expires_at <= now]
-        early = [job for job in fit if now < job.expires_at and job.deliver_at > now]
+        # It could only wait for its time and then be too late: better to say so while somebody remembers it.
+        doomed = [job for job in fit if now < job.expires_at <= job.deliver_at]
+        early = [job for job in fit if now < job.deliver_at < job.expires_at]
         ready = [job for job in fit if job.deliver_at <= now < job.expires_at]
         await self._end(
             project, stream, refused, epoch, Disposition(Action.FIX_REQUEST, status=Status.REJECTED)
         )
         await self._end(project, stream, expired, epoch, EXPIRED)
+        await self._end(project, stream, doomed, epoch, DOOMED)
         for job in early:
             wait = Disposition(Action.RETRY, delay=job.deliver_at - now, counted=False)
             await self._end(project, stream, [job], epoch, wait)
@@ -351,6 +354,11 @@ class Intake:
             self._log.info("queue_back")
 
 
+DOOMED = Disposition(
+    Action.EXPIRE,
+    status=Status.EXPIRED,
+    reason="it would expire before deliver_at: give a later expires_at (default: DEFAULT_EXPIRY_S after enqueueing)",
+)
 EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
 
 

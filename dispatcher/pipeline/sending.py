@@ -17,6 +17,7 @@ from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendRe
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.pipeline.veiling import veil
 from dispatcher.policy.classify import classify
 from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
@@ -218,16 +219,20 @@ class Sending:
             return None
         span = self._begin(sendable)
         responses = await self._call(project, sendable, token, need)
-        refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
+        failed = [number for number, response in enumerate(responses) if response.error is not None]
+        refused = [number for number in failed if _wants_new_token(responses[number], batch)]
+        renewed = token
         if refused:
             try:
-                token = await project.credential.renew(token)
+                renewed = await project.credential.renew(token)
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
-            else:
-                again = await self._call(project, sendable.subset(refused), token, need)
-                for number, response in zip(refused, again, strict=True):
-                    responses[number] = response
+        if refused and renewed != token:  # with the same one the answer would be the same
+            again = await self._call(project, sendable.subset(refused), renewed, need)
+            for number, response in zip(refused, again, strict=True):
+                responses[number] = response
+        if failed:
+            veil(sendable, responses, {token, renewed})
         self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
         self._metrics.batch_size.of(project.transport.name).observe(sendable.size)
         if span is not None:

@@ -237,9 +237,11 @@ class Settling:
                 self._log.warning("concurrency_halved", project=project.id, limit=project.concurrency.limit)
         else:
             project.concurrency.succeeded(project.transport.requests(batch))
-        context.pausing = findings.pausing
+        context.pausing, context.doubtful = findings.pausing, findings.doubtful
         # `due` holds retries, and scheduled jobs at their first send.
-        first = sent if batch.stream != "due" else sum([not job.sends for job in batch.jobs])
+        first = (
+            sent if batch.stream != "due" else sum([len(job.values) for job in batch.jobs if not job.sends])
+        )
         project.budget.sent(loop_now, first)
         context.extra_delay = project.budget.delay(loop_now)
 

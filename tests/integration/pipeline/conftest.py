@@ -23,6 +23,8 @@ from dispatcher.worker import Worker
 
 ROOT = Path(__file__).parents[3]
 PROJECT = "demo-orchard-41"
+OTHERS = ("second-42", "third-43")
+"""The emulator has keys for these, too."""
 
 
 async def until(condition: Callable[[], Any], within: float = 15.0) -> Any:
@@ -89,7 +91,7 @@ class Emulator:
 
 @pytest.fixture(scope="session")
 def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    command = [sys.executable, "-m", "dispatcher.emulator", "--projects", PROJECT]
+    command = [sys.executable, "-m", "dispatcher.emulator", "--projects", ",".join((PROJECT, *OTHERS))]
     command += ["--write-credentials", str(tmp_path_factory.mktemp("keys"))]
     emulator = Emulator(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
     yield emulator
@@ -206,7 +208,7 @@ def environment(redis_url: str, emulator: Emulator, **settings: object) -> dict[
         "log_format": "json",
         **settings,
     }
-    return {f"DISPATCHER_{name.upper()}": str(value) for name, value in given.items()}
+    return {f"DISPATCHER_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
 
 class Face:
@@ -249,8 +251,9 @@ async def serve(server: EmbeddedRedis, emulator: Emulator, desk: Desk) -> AsyncI
     """Starts workers in this process: `await serve(transport="v1")`; they drain at the end of the test."""
     running: list[tuple[Worker, asyncio.Task[None]]] = []
 
-    async def start(**settings: object) -> Worker:
-        worker = Worker(Settings.load(None, environment(server.url, emulator, **settings)))
+    async def start(*, config: Path | None = None, rescan_s: float = 30.0, **settings: object) -> Worker:
+        given = Settings.load(config, environment(server.url, emulator, **settings))
+        worker = Worker(given, rescan_s=rescan_s)
         running.append((worker, asyncio.create_task(worker.run())))
         worker.face = Face(worker)
         return worker
