@@ -56,13 +56,16 @@ class Findings(msgspec.Struct, gc=False):
     Attributes:
         congested: halve the project's concurrency.
         pausing: codes to be taken as the project's fault (`settle.decide`): pause it, end no message with them.
+        doubtful: codes whose share is as high, of too few answers to be sure: such messages wait for more.
     """
 
     congested: bool
     pausing: frozenset[ErrorCode]
+    doubtful: frozenset[ErrorCode] = frozenset()
 
 
 _NOTHING = frozenset[ErrorCode]()
+_MISMATCH = frozenset({ErrorCode.MISMATCHED_CREDENTIAL})
 
 
 class Health:
@@ -82,8 +85,13 @@ class Health:
         recent = _book(self._recent, now, THROTTLED_WINDOW, answers)
         minute = _book(self._minute, now, FAULT_WINDOW, answers)
         pausing = set()
-        if minute.total >= MISMATCHED_ANSWERS and minute.mismatched > MISMATCHED_SHARE * minute.total:
-            pausing.add(ErrorCode.MISMATCHED_CREDENTIAL)
+        doubtful = _NOTHING
+        if minute.mismatched > MISMATCHED_SHARE * minute.total:
+            if minute.total >= MISMATCHED_ANSWERS:
+                pausing.add(ErrorCode.MISMATCHED_CREDENTIAL)
+            else:
+                # The first handful after a swapped credential is no less innocent than the five hundredth.
+                doubtful = _MISMATCH
         if minute.total >= PLATFORM_ANSWERS and minute.platform > PLATFORM_SHARE * minute.total:
             pausing.add(ErrorCode.THIRD_PARTY_AUTH_ERROR)
         return Findings(
@@ -91,6 +99,7 @@ class Health:
             and recent.throttled >= THROTTLED_SHARE * recent.total
             and len(recent.throttled_targets) >= THROTTLED_TARGETS,
             pausing=frozenset(pausing) if pausing else _NOTHING,
+            doubtful=doubtful,
         )
 
     def reset(self) -> None:

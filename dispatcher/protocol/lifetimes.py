@@ -20,7 +20,9 @@ from dispatcher.protocol.schema import Message
 _DIGITS = 12  # more are no time that anybody means
 _NOTHING = Lifetimes()
 _EXPIRATION = "apns-expiration"
-_decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""The values of one JSON object by name, each as its bytes."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -87,7 +89,7 @@ def replace(raw: bytes, path: list[str], value: bytes) -> bytes:
         path: names from its outermost object to the value, which is there.
         value: JSON.
     """
-    layer = _decode_layer(raw)
+    layer = decode_layer(raw)
     name = path[0]
     layer[name] = msgspec.Raw(value if len(path) == 1 else replace(bytes(layer[name]), path[1:], value))
     return _encode(layer)
@@ -108,12 +110,12 @@ def _whole(text: Any) -> float:
 
 
 def _spelling(message: bytes, names: tuple[str, ...]) -> str:
-    layer = _decode_layer(message)
+    layer = decode_layer(message)
     return next(name for name in names if name in layer)
 
 
 def _ttl_header(message: bytes) -> str:
-    return _ttl_name(_decode_layer(_decode_layer(_decode_layer(message)["webpush"])["headers"]))
+    return _ttl_name(decode_layer(decode_layer(decode_layer(message)["webpush"])["headers"]))
 
 
 def _ttl_name(headers: dict[str, Any]) -> str:

@@ -80,17 +80,18 @@ def _clean(name: str, value: object) -> object:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
-        return short(value) if lower in _TOKEN_NAMES and value else _clean_text(value)
+        return short(value) if lower in _TOKEN_NAMES and value else clean_text(value)
     if isinstance(value, Mapping):
         return {str(k): _clean(str(k), v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(name, item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _clean_text(str(value))
+    return clean_text(str(value))
 
 
-def _clean_text(text: str) -> str:
+def clean_text(text: str) -> str:
+    """A text without what looks like a secret, wherever it stands in it."""
     if len(text) < 12:  # no secret is that short, most values are
         return text
     for pattern, replacement in _SECRETS:

@@ -21,7 +21,7 @@ from aiohttp.http_writer import StreamWriter
 
 from dispatcher.model import SendError
 from dispatcher.transport.route import DIRECT, Route
-from dispatcher.transport.wire import not_sent, unknown_fate
+from dispatcher.transport.wire import MaySend, always, not_sent, unknown_fate
 
 KEEP_ALIVE_S = 30.0
 """Below what front ends commonly keep (60 s and more): reusing a connection that the server is just closing
@@ -123,7 +123,14 @@ class Session:
                 limit.reschedule(now)
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, most: int
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        *,
+        most: int,
+        may_send: MaySend = always,
     ) -> Answer | SendError:
         """POST `body` and read the answer.
 
@@ -133,6 +140,7 @@ class Session:
             headers: all of them but Host and Content-Length.
             timeout_s: from now to the last byte of the answer.
             most: bytes of an answer; a peer that never stops must not fill the memory.
+            may_send: asked when there is a connection to write to, which may take seconds.
 
         Returns:
             The answer, whatever its status, and be it broken off; or what is known of the messages if not even
@@ -144,7 +152,7 @@ class Session:
             return not_sent("the worker is stopping")
         tries = FRESH_TRIES
         while True:
-            outgoing = _Body(body)
+            outgoing = _Body(body, may_send)
             got = await self._exchange(self._client, url, outgoing, headers, timeout_s, most)
             if isinstance(got, Answer):
                 return got
@@ -209,6 +217,10 @@ class _DeadConnectionError(aiohttp.ClientConnectionError):
     """A pooled connection that cannot be used any more, found out before anything was written."""
 
 
+class _LapsedError(aiohttp.ClientError):
+    """The messages are no longer this worker's to send."""
+
+
 _DEAD_CONNECTION = (
     _DeadConnectionError,
     aiohttp.ClientConnectionResetError,
@@ -228,8 +240,9 @@ class _Body(aiohttp.Payload):
 
     _value: bytes
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, may_send: MaySend = always) -> None:
         super().__init__(value)
+        self._may_send = may_send
         self._size = len(value)
         self.left = False
 
@@ -241,6 +254,8 @@ class _Body(aiohttp.Payload):
         """Head and body go out in one write; see `left`."""
         if isinstance(writer, StreamWriter) and (writer.transport is None or writer.transport.is_closing()):
             raise _DeadConnectionError("closed while idle")
+        if not self._may_send():
+            raise _LapsedError("the lease ran out")
         self.left = True
         await writer.write(self._value)
 

@@ -133,8 +133,7 @@ async def test_a_token_endpoint_that_refuses_pauses_the_project(serve, desk, emu
 async def test_a_swapped_credential_wipes_no_token(wire, serve, desk, emulator):
     emulator.script({"error": "SENDER_ID_MISMATCH"})
     await desk.add_many("normal", [{"token": f"t-{n}"} for n in range(1500)])
-    # Full batches from the first: fewer than 500 answers prove nothing.
-    await serve(transport=wire, linger_ms=2000)
+    await serve(transport=wire)
     await desk.until(lambda: paused(desk))
     await desk.until(lambda: _nothing_held(desk))
     assert await desk.recorded() == []
