@@ -55,6 +55,7 @@ quota_per_minute = 60
 
 [projects."{GOOD[1]}"]
 transport = "v1"
+tls_verify = false
 """
 
 SETTINGS = {
@@ -233,6 +234,7 @@ class Site:
             self.add(GOOD[0], message=message("busy-device"))
             self.add(GOOD[0], message=message(f"odd{n:08d}"), colour="green")
             self.add(GOOD[0], message="this is no message")
+            self.add(GOOD[0], message='{"topic":"large","data":{"text":"' + "x" * 3000 + '"}}')
         self.add(LOST, message=message("nobody"))
         self.add(GOOD[0], "nromal", message=message("nobody"))
 
