@@ -16,7 +16,10 @@ async def test_one_paused_project_beside_nineteen_that_flow(make_stage, close):
     stage = await make_stage(projects=names)
     await stage.worker()
     client = stage.redis.client
-    await client.hset(stage.keys.control(names[0]), mapping={"pause:until": 32503680000000, "pause:step": 0, "pause:reason": "test"})
+    await client.hset(
+        stage.keys.control(names[0]),
+        mapping={"pause:until": 32503680000000, "pause:step": 0, "pause:reason": "test"},
+    )
     stage.faults += 1
     worker = stage.workers[0]
     await until(lambda: sees_pause(worker, names[0]))
