@@ -160,7 +160,12 @@ async def rule_fired(stage: Stage, times: int) -> bool:
 async def test_a_storm_of_429_with_every_form_of_retry_after(stage: Stage, close, retry_after, form, least):
     """Each device waits as long as it was told, at least; what would outlive its expiry ends as expired."""
     await stage.worker()
-    rule = {"error": "QUOTA_EXCEEDED_DEVICE", "retry_after": retry_after, "retry_after_form": form, "times": 40}
+    rule = {
+        "error": "QUOTA_EXCEEDED_DEVICE",
+        "retry_after": retry_after,
+        "retry_after_form": form,
+        "times": 40,
+    }
     await stage.emulator.script({"prefix": "m", **rule})
     stage.faults += 40
     await stage.produce(40, may=["accepted"] if least is not None else ["expired"])
@@ -171,7 +176,9 @@ async def test_a_storm_of_429_with_every_form_of_retry_after(stage: Stage, close
         return
     rows = await stage.emulator.rows()
     first = {row["target"]: row["time"] for row in reversed(rows) if row["status"] == 429}
-    gaps = [row["time"] - first[row["target"]] for row in rows if row["status"] == 200 and row["target"] in first]
+    gaps = [
+        row["time"] - first[row["target"]] for row in rows if row["status"] == 200 and row["target"] in first
+    ]
     assert len(gaps) == 40
     assert min(gaps) >= least
     assert found["duplicates"] == 0

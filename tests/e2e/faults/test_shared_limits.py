@@ -117,6 +117,8 @@ async def test_a_wave_of_retries_is_spread(stage: Stage, close):
     for at in times:
         counts[int((at - first) * 10)] = counts.get(int((at - first) * 10), 0) + 1
     mean = len(times) / max(1.0, (last - first) * 10)
-    print(f"\nretry wave: {len(times)} over {last - first:.1f} s, most in 100 ms {max(counts.values())}, mean {mean:.0f}")
+    print(
+        f"\nretry wave: {len(times)} over {last - first:.1f} s, most in 100 ms {max(counts.values())}, mean {mean:.0f}"
+    )
     assert max(counts.values()) <= 3 * mean
     assert found["duplicates"] == 0

@@ -14,7 +14,12 @@ from harness.waiting import until
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
 AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
-FLOW = {"max_concurrent_requests": 8, "batch_size": 100, "outcomes_max_entries": 10_000_000, "max_attempts": 100}
+FLOW = {
+    "max_concurrent_requests": 8,
+    "batch_size": 100,
+    "outcomes_max_entries": 10_000_000,
+    "max_attempts": 100,
+}
 
 
 @pytest.mark.soak
