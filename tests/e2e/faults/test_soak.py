@@ -57,7 +57,7 @@ async def load(stage: Stage, ends: float) -> None:
             if await stage.waiting() < 2000:
                 await stage.produce(stage.random.randrange(20, 400))
                 await stage.produce(1, tokens=stage.random.randrange(1, 100), lane="high")
-        except (OSError, Exception) as error:  # noqa: BLE001 - Redis is being restarted: the next turn tries again
+        except (OSError, Exception) as error:
             if "onnect" not in str(error) and "LOADING" not in str(error).upper():
                 raise
         await asyncio.sleep(0.1)
