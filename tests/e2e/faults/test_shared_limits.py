@@ -99,6 +99,7 @@ async def nothing_read(stage: Stage) -> bool:
     return sum([await stage.pending(worker) for worker in stage.workers]) == 0
 
 
+@pytest.mark.thorough
 async def test_a_wave_of_retries_is_spread(stage: Stage, close):
     """No 100 ms of the second sends holds more than three times their mean."""
     await stage.crew(2)
