@@ -50,6 +50,8 @@ async def make_stage(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Asy
 
         yield make
         if os.environ.get("FAULT_LOGS"):
+            for stage in stages:
+                await stage.describe()
             for worker in [worker for stage in stages for worker in stage.workers]:
                 for at, line in worker.lines:
                     print(f"{at:.2f} {worker.name} {line}")

@@ -66,6 +66,9 @@ async def test_one_direction_is_a_black_hole(stage: Stage, close, direction):
 async def test_answers_are_cut_anywhere(stage: Stage, close):
     """At chosen and at random places, in head and body: whole parts are believed, the others are sent again."""
     worker = await stage.worker(max_attempts=20)
+    # Retries are a fifth of first sends at most: enough of those.
+    await stage.produce(3000)
+    await stage.settled()
     note = stage.noting(worker, "cut answer of")
     places = [0, 1, 17, 180, *(stage.random.randrange(200, 9000) for _ in range(16))]
     for place in places:
@@ -85,14 +88,13 @@ async def test_a_front_end_answers_200_with_html(stage: Stage, close):
     """What it did with the messages nobody knows; they are sent again, and marked."""
     await stage.worker()
     await stage.emulator.script(
-        {"per": "request", "wire": "batch", "status": 200, "body": "<html>Welcome</html>", "times": 2}
+        {"per": "request", "wire": "batch", "status": 200, "body": "<html>Welcome</html>", "times": 1}
     )
-    await stage.produce(40)
+    await stage.produce(1, tokens=10)
     await stage.settled()
-    stage.faults += 2
+    stage.faults += 1
     found = await close(stage)
-    assert (found["sends"], found["duplicates"]) == (40, 0)
-    assert found["marked"] > 0
+    assert (found["sends"], found["duplicates"], found["marked"]) == (10, 0, 10)
 
 
 async def test_a_storm_of_401_costs_one_refresh(stage: Stage, close):
@@ -107,9 +109,13 @@ async def test_a_storm_of_401_costs_one_refresh(stage: Stage, close):
     await stage.produce(400)
     await stage.settled()
     assert (await stage.emulator.get("oauth"))["issued"] == issued + 1
-    assert await worker.counted("credential_refreshes_total", result="ok") == 2
+    await until(lambda: refreshed(worker))
     found = await close(stage)
     assert (found["sends"], found["duplicates"]) == (410, 0)
+
+
+async def refreshed(worker) -> bool:
+    return await worker.counted("credential_refreshes_total", result="ok") == 2
 
 
 @pytest.mark.parametrize("trouble", [{"delay": 3.0}, {"status": 503, "times": 3}], ids=["slow", "failing"])
@@ -174,7 +180,9 @@ async def test_a_storm_of_429_with_every_form_of_retry_after(stage: Stage, close
 async def test_a_brownout_and_the_recovery_from_it(stage: Stage, close):
     """A third of the answers is 503 for a while: retried with backoff, within the budget, nothing given up."""
     await stage.worker(max_attempts=20)
-    await stage.emulator.script({"error": "UNAVAILABLE", "rate": 0.1, "times": 200}, seed=stage.seed)
+    await stage.produce(2000)
+    await stage.settled()
+    await stage.emulator.script({"error": "UNAVAILABLE", "rate": 0.3, "times": 200}, seed=stage.seed)
     stage.faults += 1
     await stage.produce(1500)
     await stage.settled(90)

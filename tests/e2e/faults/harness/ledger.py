@@ -177,7 +177,9 @@ async def _nothing_is_left(stage: Stage) -> None:
         now_ms = seconds * 1000 + micros // 1000
         held = await client.zcount(stage.keys.pauses(project), now_ms, "+inf")
         assert not held, f"{project}: {held} targets are still paused"
-        assert not await client.hget(stage.keys.control(project), "pause:until"), f"{project} is still paused"
+        control = await client.hgetall(stage.keys.control(project))
+        assert "pause:until" not in control, f"{project} is still paused"
+        assert int(control.get("held", 0)) == 0, f"{project} counts {control['held']} messages as held"
         alive = {worker.consumer for worker in stage.live}
         leases = [name async for name in client.scan_iter(stage.keys.lease(project, "*"))]
         strange = [name for name in leases if name.rpartition(":lease:")[2] not in alive]

@@ -247,6 +247,23 @@ class Stage:
 
         await until(nothing, within, "everything is settled")
 
+    async def describe(self) -> None:
+        """Print what is left, for whoever looks into a failure."""
+        client = self.redis.client
+        for project in self.projects:
+            if not await self.waiting(project):
+                continue
+            print(project, await client.hgetall(self.keys.control(project)))
+            print("delayed", (await client.zrange(self.keys.delayed(project), 0, 2, withscores=True)))
+            for stream in STREAMS:
+                key = self.keys.stream(project, stream)  # type: ignore[arg-type]
+                if await client.exists(key):
+                    print(stream, await client.xlen(key), await client.xinfo_consumers(key, "dispatcher"))
+        for worker in self.live:
+            for series, value in (await worker.metrics()).items():
+                if value and "bucket" not in series:
+                    print(worker.name, series, value)
+
     # The producer
 
     async def produce(
