@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 import redis.asyncio
-from harness.proxy import Proxy
-from harness.waiting import until
 
 from dispatcher.queue.embedded import find_servers
+from harness.proxy import Proxy
+from harness.waiting import until
 
 ROOT = Path(__file__).parents[4]
 END_S = 40.0

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis.exceptions
-from harness.processes import EmulatorServer, RedisServer, WorkerProcess
-from harness.proxy import Fault, Proxy
-from harness.waiting import until
 
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.script import Script
+from harness.processes import EmulatorServer, RedisServer, WorkerProcess
+from harness.proxy import Fault, Proxy
+from harness.waiting import until
 
 PROJECT = "demo-orchard-41"
 LEASE_S = 2.0
