@@ -13,18 +13,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
-<<<<<<< HEAD
 INPUTS ?= 1000000
 SEED ?= 1
-
-.PHONY: install unit test lint fuzz demo docs ops ops-files bench clean
-=======
 CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint demo docs ops ops-files bench clean
->>>>>>> main
+.PHONY: install unit test interop lint fuzz demo docs ops ops-files bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
