@@ -41,8 +41,7 @@ async def test_a_replayed_letter_is_sent_once_however_often_it_is_asked_for(site
     site.start_emulator()
     site.start_worker()
     url = site.env["DISPATCHER_REDIS_URL"]
-    fault = {"match": {"target": "unlucky"}, "effect": {"status": 500}}
-    ask_emulator(site, "faults", "PUT", [fault])
+    ask_emulator(site, "faults", "PUT", {"rules": [{"target": "unlucky", "error": "INTERNAL"}]})
     async with (
         Producer.at(url) as producer,
         OutcomeGroupReader.at(url, PROJECT, "test") as reader,
@@ -53,14 +52,14 @@ async def test_a_replayed_letter_is_sent_once_however_often_it_is_asked_for(site
         assert (first["lucky"].status, first["unlucky"].status) == ("accepted", "failed")
         (letter,) = [letter async for letter in dead.letters(PROJECT)]
         assert (letter.job, letter.status, [t.value for t in letter.targets]) == (job, "failed", ["unlucky"])
-        ask_emulator(site, "faults", "PUT", [])
-        before = ask_emulator(site, "counts")
+        ask_emulator(site, "faults", "PUT", {})
+        before = ask_emulator(site, "counts?by=target")
         done = [await dead.replay(PROJECT, DeadFilter(job=job)) for _ in range(3)]
         assert [replayed.jobs for replayed in done] == [1, 0, 0]
         (again,) = await collect(reader, 1)
         assert (again.job, again.index, again.status, again.replay) == (job, 1, "accepted", 1)
         assert (again.target, again.attempts) == ({"token": "unlucky"}, 1)
-        after = ask_emulator(site, "counts")
+        after = ask_emulator(site, "counts?by=target")
     assert after["token:lucky"] == before["token:lucky"] == 1
     assert after["token:unlucky"] == before["token:unlucky"] + 1
     assert site.redis.xlen(f"fcm:{{{PROJECT}}}:dead") == 0
