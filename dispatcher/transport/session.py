@@ -176,8 +176,6 @@ class Session:
             why = self._why(error, limit, timeout_s)
             if answer is None:
                 return _Failed(why, dead=isinstance(error, _DEAD_CONNECTION))
-            # What came in one gulp with the end of the connection was never handed out.
-            pieces.append(answer.content._read_nowait(-1))  # noqa: SLF001 - aiohttp offers no way past the error
             return _answer(answer, pieces, why)
         finally:
             self._waiting.discard(limit)

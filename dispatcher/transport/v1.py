@@ -92,7 +92,7 @@ def _broke_off(answer: Answer) -> bool:
     """Whether an answer is not whole; one that ends with its connection shows it only by its JSON."""
     if answer.broken:
         return True
-    if "json" not in (answer.content_type or "").lower():
+    if not answer.body or "json" not in (answer.content_type or "").lower():
         return False
     try:
         orjson.loads(answer.body)

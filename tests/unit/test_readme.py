@@ -8,6 +8,8 @@ from typer.main import get_command
 
 from dispatcher.cli.app import app
 from dispatcher.cli.readme import TABLES, renewed
+from dispatcher.telemetry.instruments import Counter, Gauge, Histogram
+from dispatcher.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,3 +53,12 @@ def test_the_commands_it_names_exist():
     commands = set(re.findall(r"dispatcher (\w+)", "\n".join(re.findall(r"`[^`\n]+`|```sh\n.*?```", README))))
     assert commands
     assert commands <= set(get_command(app).commands)
+
+
+def test_it_says_which_metrics_nothing_fills_yet():
+    table = ROOT / "dispatcher/telemetry/metrics.py"
+    code = "\n".join(file.read_text() for file in (ROOT / "dispatcher").rglob("*.py") if file != table)
+    families = {k: v for k, v in vars(Metrics("1")).items() if isinstance(v, Counter | Gauge | Histogram)}
+    unused = {family.name for name, family in families.items() if not re.search(rf"metrics\.{name}\b", code)}
+    sentence = re.search(r"Not filled yet: ([^.]*)\.", README)
+    assert set(re.findall(r"`(\w+)`", sentence[1]) if sentence else ()) == unused

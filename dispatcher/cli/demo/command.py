@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from typing import Annotated
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 
 from dispatcher.cli.demo.audit import Check, audit, fetch_ledger
-from dispatcher.cli.demo.stage import Stage
 from dispatcher.cli.demo.traffic import PROJECT, Plan
 from dispatcher.cli.demo.view import Figures, View, figures, print_results
 from dispatcher.cli.options import AsJson
 from dispatcher.client.outcomes import OutcomeReader
 from dispatcher.client.producer import Producer
-from dispatcher.errors import DispatcherError
+from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Outcome, Status
+
+if TYPE_CHECKING:
+    from dispatcher.cli.demo.stage import Stage
 
 EXAMPLE = "Example: dispatcher demo --messages 100000"
 
@@ -46,6 +49,8 @@ def demo(
 
     Ends by itself within a minute of starting to send; exit code 0 only if every claim it prints holds.
     """
+    if find_spec("granian") is None:
+        raise SettingsError("the demo needs the emulator's extra: pip install 'fcm-dispatcher[emulator]'")
     report = asyncio.run(_run(messages, quiet=json))
     if json:
         typer.echo(msgspec.json.encode(report).decode())
@@ -55,6 +60,8 @@ def demo(
 
 
 async def _run(total: int, *, quiet: bool) -> Report:
+    from dispatcher.cli.demo.stage import Stage  # noqa: PLC0415 - its extra may not be installed
+
     console = Console()
     plan = Plan(total)
     with View(console, total, quiet=quiet) as view:

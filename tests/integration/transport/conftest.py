@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 
 from dispatcher.model import Batch, Job
 from dispatcher.transport.session import Session
@@ -104,6 +105,11 @@ def _whole(
     head = {"Content-Type": content_type, "Content-Length": str(len(body)), **headers}
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in head.items())
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The worker's own loop: what is left of a broken connection differs between loops."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -80,3 +80,20 @@ def test_the_module_runs_as_a_program():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("dispatcher: ")
+
+
+@pytest.mark.parametrize("command", ["emulator", "demo"])
+def test_without_the_emulators_extra_the_commands_that_need_it_say_so_and_the_others_work(command):
+    program = (
+        "import sys; sys.modules['granian'] = sys.modules['cryptography'] = None\n"
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'granian' else find(name, *a)\n"
+        "from dispatcher.cli.app import run\n"
+        "assert run(['worker', '--help']) == 0\n"
+        f"sys.exit(run(['{command}']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "needs" in ended.stderr
+    assert "pip install 'fcm-dispatcher[emulator]'" in ended.stderr
+    assert ended.stderr.count("\n") == 1
