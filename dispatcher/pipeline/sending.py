@@ -60,7 +60,6 @@ class Sending:
         self._metrics = metrics
         self._log = log
         self._stopping = False
-        self._wire_timeouts: set[asyncio.Timeout] = set()
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
         # Batches between admission and settling's queue, over all projects.
@@ -71,12 +70,6 @@ class Sending:
         self._stopping = True
         project.wake.set()
         project.urgent.set()
-
-    def cut_off(self) -> None:
-        """Stop waiting for answers: what is on the wire counts as of unknown fate from now on."""
-        now = asyncio.get_running_loop().time()
-        for timeout in self._wire_timeouts:
-            timeout.reschedule(now)
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
@@ -229,19 +222,7 @@ class Sending:
         return Finished(project, batch, _spread(batch, numbers, responses), presets)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        """One call of the transport, which a drain may cut short."""
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                self._wire_timeouts.add(timeout)
-                return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
-        except TimeoutError:
-            lost = SendError(
-                Fate.UNKNOWN, whole_request=True, reason="the worker stopped before the answer came"
-            )
-            return [SendResponse(error=lost)] * batch.size
-        finally:
-            self._wire_timeouts.discard(timeout)
+        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""

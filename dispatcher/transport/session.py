@@ -114,7 +114,8 @@ class Session:
         self._cut_off = True
         now = asyncio.get_running_loop().time()
         for limit in self._waiting:
-            limit.reschedule(now)
+            if not limit.expired():  # one that is about to end by itself can be moved no more
+                limit.reschedule(now)
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, most: int

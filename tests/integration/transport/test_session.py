@@ -359,6 +359,24 @@ async def test_the_end_of_a_drain_leaves_what_is_known(session, serve, whole) ->
     assert len(peer.exchanges) == 3
 
 
+async def test_the_end_of_a_drain_meets_calls_that_are_just_ending(session, serve) -> None:
+    asked = asyncio.Event()
+
+    async def behave(it) -> None:
+        asked.set()
+        await it.say_nothing()
+
+    async with serve(behave) as peer:
+        waiting = asyncio.create_task(post(session, peer.url))
+        await asked.wait()
+        session.cut_off()
+        (limit,) = session._waiting
+        while not limit.expired():
+            await asyncio.sleep(0)
+            session.cut_off()
+        assert (await waiting).fate is Fate.UNKNOWN
+
+
 async def test_a_caller_that_is_cancelled_leaves_no_connection_behind(session, serve) -> None:
     asked = asyncio.Event()
 
