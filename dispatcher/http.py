@@ -32,6 +32,7 @@ class Health:
         projects_with_token: the projects that have an access token which still holds.
         metrics: all metrics in the text format.
         draining: whether the worker is on its way out; then it is not ready.
+        unverified: projects whose certificates are not looked at; told, but no reason not to be ready.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Health:
         projects_with_token: Callable[[], list[str]],
         metrics: Callable[[], bytes],
         draining: Callable[[], bool] = lambda: False,
+        unverified: Callable[[], list[str]] = list,
     ) -> None:
         self._redis_silence_s = redis_silence_s
         self._projects_with_token = projects_with_token
         self._metrics = metrics
         self._draining = draining
+        self._unverified = unverified
         self._runner: web.AppRunner | None = None
 
     def app(self) -> web.Application:
@@ -109,6 +112,7 @@ class Health:
             },
             "credentials": {"ok": bool(projects), "projects": sorted(projects)},
             "draining": draining,
+            "tls": {"unverified": sorted(self._unverified())},
         }
         return web.json_response(body, status=200 if ready else 503, dumps=_dumps)
 

@@ -154,6 +154,47 @@ class Refusal(msgspec.Struct, gc=False):
     reason: str
 
 
+CautionCode = Literal[
+    "apns-aps",
+    "apns-alert",
+    "apns-badge",
+    "apns-sound",
+    "apns-value",
+    "apns-name",
+    "apns-header",
+    "apns-background",
+    "webpush-value",
+    "webpush-name",
+    "webpush-header",
+    "data-collapse-key",
+    "topic-payload-size",
+]
+"""What a caution is about; a label of the metric that counts them."""
+
+
+class Caution(msgspec.Struct, gc=False):
+    """What looks wrong in a message that is sent all the same: where JSON is free, only its author can know."""
+
+    code: CautionCode
+    reason: str
+
+
+class Lifetimes(msgspec.Struct, gc=False):
+    """What a message itself says of how long it is worth delivering; -1: nothing.
+
+    Attributes:
+        android: `android.ttl`, seconds.
+        android_v2: `android_v2.ttl`, seconds.
+        web: `webpush.headers.TTL`, seconds.
+        apns_until: `apns.headers.apns-expiration`, Unix seconds; 0: deliver once, now.
+    """
+
+    android: float = -1.0
+    android_v2: float = -1.0
+    web: float = -1.0
+    apns_until: float = -1.0
+
+
 class Job(msgspec.Struct, gc=False):
     """What a producer asked for: one stream entry, decoded and checked.
 
@@ -175,10 +216,11 @@ class Job(msgspec.Struct, gc=False):
         enqueued_at: first enqueue time.
         expires_at: not sent at or after this.
         deliver_at: not sent before this; 0: at once.
-        ttl: the android ttl found in `message`, in seconds; -1: none. Tells whether it must be shortened.
+        lifetimes: what may have to be shortened in `message`; None: it says nothing of the kind, as most do not.
         state: what earlier runs left; None at first sight.
         attributes: the producer's opaque JSON, as bytes; b"": none.
         unknown_fields: entry fields this version does not know; passed over and counted.
+        warnings: what looks wrong in `message`; it is sent all the same.
         refusal: set if the job is malformed; then nothing else but identity is to be relied on.
     """
 
@@ -196,7 +238,7 @@ class Job(msgspec.Struct, gc=False):
     enqueued_at: float
     expires_at: float
     deliver_at: float = 0.0
-    ttl: float = -1.0
+    lifetimes: Lifetimes | None = None
     state: JobState | None = None
     dedup_key: str = ""
     on_unknown: OnUnknown = "resend"
@@ -206,6 +248,7 @@ class Job(msgspec.Struct, gc=False):
     traceparent: str = ""
     operation: str = ""
     unknown_fields: int = 0
+    warnings: tuple[Caution, ...] = ()
     refusal: Refusal | None = None
 
     @property

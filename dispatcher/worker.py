@@ -13,22 +13,23 @@ import secrets
 import signal
 import socket
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import uvloop
 
 from dispatcher import __version__
-from dispatcher.errors import CredentialsError, DispatcherError, QueueError, QueueMisconfigured, SettingsError
+from dispatcher.errors import CredentialsError, QueueError, QueueMisconfigured, SettingsError
 from dispatcher.http import Health
-from dispatcher.model import STREAMS
+from dispatcher.pipeline.equipment import Outfitter, make_keyring
 from dispatcher.pipeline.intake import Intake
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.sending import Sending
 from dispatcher.pipeline.settling import Settling
 from dispatcher.pipeline.upkeep.controller import Controller
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.pipeline.upkeep.janitor import Janitor
+from dispatcher.pipeline.upkeep.key_watcher import RESCAN_S, KeyWatcher
 from dispatcher.pipeline.upkeep.lease_keeper import LeaseKeeper
 from dispatcher.pipeline.upkeep.observer import Observer, watch_loop
 from dispatcher.pipeline.upkeep.promoter import Promoter
@@ -38,18 +39,12 @@ from dispatcher.pipeline.upkeep.refresher import Refresher
 from dispatcher.policy.lanes import FairShare
 from dispatcher.policy.room import Room
 from dispatcher.queue.store import Queue
-from dispatcher.settings import ProjectSettings, Settings
+from dispatcher.settings import Settings
 from dispatcher.telemetry.logs import configure, logger
-from dispatcher.telemetry.metrics import Metrics, status_class
-from dispatcher.transport.auth import load_credentials
-from dispatcher.transport.auto import AutoTransport
-from dispatcher.transport.batch import BatchTransport
-from dispatcher.transport.session import Session
-from dispatcher.transport.v1 import V1Transport
-from dispatcher.transport.wire import Observe, Timeouts, Transport
-
-GOOGLE_HOSTS = frozenset({"fcm.googleapis.com", "fcm.mtls.googleapis.com"})
-"""Hosts known to have no batch endpoint any more."""
+from dispatcher.telemetry.metrics import Metrics
+from dispatcher.telemetry.traces import Tracing, open_tracing
+from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.sessions import Sessions
 
 REDIS_REST_S = 1.0
 """Between two tries to reach Redis at the start."""
@@ -59,6 +54,9 @@ OVERDUE_S = 5.0
 
 SETTLE_MARGIN_S = 2.0
 """Of a drain, kept for settling what was cut off."""
+
+CANCEL_AGAIN_S = 0.5
+"""Before a task that goes on in spite of its cancellation is cancelled again."""
 
 log = logger(__name__)
 
@@ -106,15 +104,18 @@ class Worker:
 
     Args:
         settings: all of them.
+        rescan_s: seconds between two looks at the credential files.
 
     Attributes:
         port: where health and metrics are served, once `run` has begun.
         draining: on its way out.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, rescan_s: float = RESCAN_S) -> None:
         self._settings = settings
+        self._rescan_s = rescan_s
         self._stop = asyncio.Event()
+        self._tracing: Tracing | None = None
         self.port = 0
         self.draining = False
 
@@ -132,11 +133,16 @@ class Worker:
         """
         settings = self._settings
         metrics = Metrics(__version__)
+        keyring = make_keyring(settings)
         try:
-            credentials = load_credentials(settings.require_credentials(), settings.projects)
+            problems = await asyncio.to_thread(keyring.load)  # it may ask the metadata server for seconds
         except CredentialsError as error:
             raise SettingsError(str(error)) from None
         async with AsyncExitStack() as stack:
+            self._tracing = open_tracing(os.environ, __version__)
+            if self._tracing is not None:
+                # Waits for the collector, for a while: not on the loop.
+                stack.push_async_callback(asyncio.to_thread, self._tracing.close)
             queue = Queue.at(
                 settings.require_redis_url(),
                 consumer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -144,31 +150,30 @@ class Worker:
                 password_file=settings.redis_password_file,
             )
             stack.push_async_callback(queue.aclose)
-            session = await stack.enter_async_context(Session())
-            projects = {
-                project_id: Project(
-                    settings.project(project_id),
-                    make_transport(settings.project(project_id), session, _observer(metrics)),
-                    credential,
-                )
-                for project_id, credential in credentials.items()
-            }
+            sessions = await stack.enter_async_context(Sessions())
+            outfitter = Outfitter(settings, keyring, sessions, metrics)
+            await outfitter.check_routes()
+            projects = {project_id: await outfitter.make(project_id) for project_id in keyring.credentials}
             room = Room(settings.max_in_flight, settings.max_in_flight_bytes)
-            observer = Observer(queue, projects, room, lambda: session.connections, metrics, log)
+            observer = Observer(queue, projects, room, lambda: sessions.connections, metrics, log)
             health = Health(
                 redis_silence_s=lambda: asyncio.get_running_loop().time() - observer.redis_seen_at,
                 projects_with_token=lambda: [p.id for p in projects.values() if p.credential.ready],
                 metrics=observer.render,
                 draining=lambda: self.draining,
+                unverified=lambda: [p.id for p in projects.values() if not p.settings.tls_verify],
             )
             self.port = await health.start(settings.http_port)
             stack.push_async_callback(health.stop)
-            for project_id in projects:
-                metrics.start_project(project_id)
             log.info("worker_starting", projects=len(projects), consumer=queue.consumer, port=self.port)
+            for problem in problems:
+                log.error("credential_problem", problem=problem)
+            metrics.credential_problems.of().set(len(problems))
             if await self._reach(queue):
                 _spare_the_collector()
-                await self._serve(queue, session, projects, room, observer, metrics)
+                await self._serve(
+                    queue, sessions, projects, room, observer, metrics, outfitter, keyring, problems
+                )
             log.info("worker_stopped")
 
     async def _reach(self, queue: Queue) -> bool:
@@ -198,108 +203,110 @@ class Worker:
     async def _serve(
         self,
         queue: Queue,
-        session: Session,
+        sessions: Sessions,
         projects: dict[str, Project],
         room: Room,
         observer: Observer,
         metrics: Metrics,
+        outfitter: Outfitter,
+        keyring: Keyring,
+        problems: list[str],
     ) -> None:
         settings = self._settings
         room_changed = asyncio.Event()
         packing = Packing(projects)
         settling = Settling(queue, room, room_changed, metrics=metrics, log=log)
-        sending = Sending(queue, settling, metrics=metrics, log=log)
+        sending = Sending(queue, settling, metrics=metrics, log=log, tracing=self._tracing)
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
-        duties: list[Duty] = [
-            LeaseKeeper(queue, projects, settings.lease_s, metrics, log),
-            Refresher(projects, metrics, log),
-            Promoter(queue, projects, log),
-            Recoverer(queue, projects, intake, settling, room, settings.lease_s, metrics, log),
-            Reconciler(queue, projects, intake, log),
-            Controller(queue, projects, metrics, log),
-            Janitor(queue, projects, metrics, log),
-            observer,
-        ]
         async with asyncio.TaskGroup() as tasks:
+            roster = Roster(projects, queue, intake, sending, settling, tasks, metrics, log)
+            duties: list[Duty] = [
+                LeaseKeeper(queue, projects, settings.lease_s, metrics, log),
+                KeyWatcher(
+                    keyring, projects, roster, outfitter, queue, metrics, log, problems, self._rescan_s
+                ),
+                Refresher(projects, metrics, log),
+                Promoter(queue, projects, log),
+                Recoverer(queue, projects, intake, settling, room, settings.lease_s, metrics, log),
+                Reconciler(queue, projects, intake, log),
+                Controller(queue, projects, metrics, log),
+                Janitor(queue, projects, metrics, log),
+                observer,
+            ]
+            for project in list(projects.values()):
+                roster.add(project)
             endless = [tasks.create_task(duty.run(), name=type(duty).__name__) for duty in duties]
             endless += [
                 tasks.create_task(packing.run(), name="packing"),
                 tasks.create_task(settling.run(), name="settling"),
                 tasks.create_task(watch_loop(metrics), name="loop lag"),
             ]
-            senders = [
-                tasks.create_task(sending.run(project), name=f"sending {project.id}")
-                for project in projects.values()
-            ]
             reading = tasks.create_task(intake.run(), name="intake")
             await self._stop.wait()
-            await self._drain(queue, session, projects, intake, sending, settling, reading, senders)
-            for task in (*endless, reading, *senders):
-                task.cancel()
-        await self._leave(queue, projects)
+            await self._drain(sessions, projects, roster, intake, sending, settling, reading)
+            await _end([*endless, reading, *roster.senders])
+        for project in projects.values():
+            await roster.leave(project)
 
     async def _drain(
         self,
-        queue: Queue,
-        session: Session,
+        sessions: Sessions,
         projects: dict[str, Project],
+        roster: Roster,
         intake: Intake,
         sending: Sending,
         settling: Settling,
         reading: asyncio.Task[None],
-        senders: list[asyncio.Task[None]],
     ) -> None:
         """See the module's docstring."""
         log.info("worker_draining", on_the_wire=sending.on_the_wire)
-        deadline = asyncio.get_running_loop().time() + self._settings.drain_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.drain_s
+        roster.hasten()
         for project in projects.values():
             sending.stop(project)
         intake.stop()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.wait([reading])
-                released = await self._hand_back(queue, projects, settling)
-                log.info("jobs_handed_back", jobs=released)
-        except (TimeoutError, QueueError) as error:
-            log.warning("jobs_not_handed_back", error=str(error))
-        _, late = (
-            await asyncio.wait(
-                senders, timeout=max(0.0, deadline - SETTLE_MARGIN_S - asyncio.get_running_loop().time())
-            )
-            if senders
-            else (None, None)
-        )
+        await asyncio.wait([reading], timeout=max(0.0, deadline - loop.time()))
+        released = await self._hand_back(roster, projects, deadline)
+        late: set[asyncio.Task[None]] = set()
+        if roster.senders:
+            rest = max(0.0, deadline - SETTLE_MARGIN_S - loop.time())
+            _, late = await asyncio.wait(roster.senders, timeout=rest)
         if late:
             log.warning("answers_not_awaited", batches=sending.on_the_wire)
             # Each message by itself: what has been answered meanwhile is answered.
-            session.cut_off()
-            await asyncio.wait(late)
+            sessions.cut_off()
+            # Bounded: one of them may be waiting for Redis, or for an access token.
+            await asyncio.wait(late, timeout=SETTLE_MARGIN_S)
+        # What came in or came back meanwhile: a takeover that was under way, a batch whose lease had lapsed.
+        released += await self._hand_back(roster, projects, loop.time() + SETTLE_MARGIN_S)
+        log.info("jobs_handed_back", jobs=released)
         try:
-            async with asyncio.timeout_at(max(deadline, asyncio.get_running_loop().time() + SETTLE_MARGIN_S)):
+            async with asyncio.timeout_at(max(deadline, loop.time() + SETTLE_MARGIN_S)):
                 await settling.drained()
         except TimeoutError:
             log.error("not_settled_in_time", hint="another worker takes these jobs over")
 
-    async def _hand_back(self, queue: Queue, projects: dict[str, Project], settling: Settling) -> int:
+    async def _hand_back(self, roster: Roster, projects: dict[str, Project], deadline: float) -> int:
         """Release what is packed but unsent; returns the number of jobs."""
         released = 0
-        for project in projects.values():
-            unsent = project.take_back()
-            for stream in STREAMS:
-                jobs = [job for batch in unsent if batch.stream == stream for job in batch.jobs]
-                if jobs:
-                    await queue.release(project.id, stream, [job.entry_id for job in jobs])
-                    settling.forget(project, stream, jobs)
-                    released += len(jobs)
+        try:
+            async with asyncio.timeout_at(deadline):
+                for project in projects.values():
+                    released += await roster.hand_back(project)
+        except (TimeoutError, QueueError) as error:
+            log.warning("jobs_not_handed_back", error=str(error) or "Redis took too long")
         return released
 
-    async def _leave(self, queue: Queue, projects: dict[str, Project]) -> None:
-        for project in projects.values():
-            try:
-                await queue.leave(project.id, project.lease.epoch)
-            except DispatcherError as error:
-                log.warning("lease_not_dropped", project=project.id, error=str(error))
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a cancellation may get lost in a library that is cleaning up."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def _spare_the_collector() -> None:
@@ -311,23 +318,3 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-def make_transport(settings: ProjectSettings, session: Session, observe: Observe) -> Transport:
-    """The wire that a project's settings ask for."""
-    timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
-    v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe)
-    if settings.transport == "v1":
-        return v1
-    if settings.transport == "auto" and urlsplit(settings.fcm_endpoint).hostname in GOOGLE_HOSTS:
-        return v1
-    boundary = f"batch_{secrets.token_hex(8)}_"
-    batch = BatchTransport(session, settings.fcm_endpoint, boundary, timeouts, observe)
-    return batch if settings.transport == "batch" else AutoTransport(batch, v1)
-
-
-def _observer(metrics: Metrics) -> Observe:
-    def observe(transport: str, http_status: int, durations: list[float]) -> None:
-        metrics.request_duration.of(transport, status_class(http_status)).observe_many(durations)
-
-    return observe

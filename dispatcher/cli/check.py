@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from dispatcher.cli.options import AsJson, Config, load, open_queue
-from dispatcher.errors import CredentialsError, QueueError
+from dispatcher.errors import CredentialsError, QueueError, SettingsError
 from dispatcher.settings import Settings
 
 EXAMPLE = "Example: dispatcher check --config dispatcher.toml"
@@ -64,14 +64,24 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 
 async def _credentials(settings: Settings) -> list[Finding]:
-    from dispatcher.transport.auth import load_credentials  # noqa: PLC0415 - google-auth is slow to import
+    from dispatcher.pipeline.equipment import make_keyring, route_of  # noqa: PLC0415 - google-auth is slow to import
 
+    keyring = make_keyring(settings)
     try:
-        credentials = load_credentials(settings.require_credentials(), settings.projects)
+        problems = await asyncio.to_thread(keyring.load)
     except CredentialsError as error:
         return [Finding("credentials", str(error), ok=False)]
-    findings = []
-    for project, credential in sorted(credentials.items()):
+    findings = [Finding("credentials", problem, ok=False) for problem in problems]
+    for project in sorted({*keyring.credentials, *settings.tabled_projects}):
+        route = route_of(settings.project(project))
+        try:
+            route.tls()
+        except SettingsError as error:
+            findings.append(Finding("credentials", f"{project}: {error}", ok=False))
+        if not route.verify:
+            text = f"{project}: certificates are not looked at; set tls_verify back to true, and ca_file for a private CA"
+            findings.append(Finding("credentials", text, ok=False))
+    for project, credential in sorted(keyring.credentials.items()):
         try:
             token = await credential.token()
         except CredentialsError as error:
@@ -79,10 +89,11 @@ async def _credentials(settings: Settings) -> list[Finding]:
             continue
         left = credential.expires_in_s
         life = f", good for {left:.0f} s" if token and left != float("inf") else ""
-        fetched = (
-            f"{project}: access token fetched{life}"
-            if token
-            else f"{project}: none needed (CREDENTIALS=none)"
-        )
+        if not token:
+            fetched = f"{project}: none needed (CREDENTIALS=none)"
+        elif left == float("inf"):
+            fetched = f"{project}: access token read from its file"
+        else:
+            fetched = f"{project}: access token fetched{life}"
         findings.append(Finding("credentials", fetched))
     return findings

@@ -8,6 +8,6 @@ brings neither an HTTP client nor Google's libraries.
 """
 
 from dispatcher.client.outcomes import OutcomeReader, OutcomeRecord
-from dispatcher.client.producer import JobOptions, Producer
+from dispatcher.client.producer import JobOptions, MessageWarning, Producer
 
-__all__ = ["JobOptions", "OutcomeReader", "OutcomeRecord", "Producer"]
+__all__ = ["JobOptions", "MessageWarning", "OutcomeReader", "OutcomeRecord", "Producer"]

@@ -3,14 +3,16 @@
     async with Producer.at("redis://localhost") as producer:
         entry_id = await producer.send("demo-orchard-41", {"token": token, "notification": {"title": "Hi"}})
 
-What is checked here is only what would make no job at all; whether FCM would take the message is checked by the
-worker, and told in the outcome.
+A job is checked before it is enqueued, by the same code as in the worker: what the worker would reject raises
+ValueError here, with the same sentence. What only looks wrong is enqueued and told as a `MessageWarning`.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
+import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +23,21 @@ import msgspec
 
 from dispatcher.errors import QueueUnavailable
 from dispatcher.model import JobState, Lane, OnUnknown
-from dispatcher.protocol.job import MAX_TOKENS, encode_job
+from dispatcher.protocol.job import MAX_TOKENS, DecodeLimits, decode_entry, encode_job
 from dispatcher.queue.keys import sortable
 from dispatcher.queue.settlement import Delayed
 from dispatcher.queue.store import Queue
 
 Message = Mapping[str, Any] | str | bytes
 """The HTTP v1 `Message` resource: as a mapping, or as its JSON."""
+
+
+LIMITS = DecodeLimits(default_expiry_s=1e10)
+"""What is checked by default: as a worker does without settings of its own, except that its DEFAULT_EXPIRY_S is not known here."""
+
+
+class MessageWarning(UserWarning):
+    """Something in a message looks wrong, and is sent all the same, since only its author can know."""
 
 
 class JobOptions(TypedDict, total=False):
@@ -64,13 +74,23 @@ class Producer:
 
     Args:
         queue: a view of Redis; closed by `aclose`.
+        limits: what to check jobs against, if the workers' settings differ from the defaults; None: nothing is
+            checked, and the worker says in the outcome what is wrong.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, *, limits: DecodeLimits | None = LIMITS) -> None:
         self._queue = queue
+        self._limits = limits
 
     @classmethod
-    def at(cls, redis_url: str, *, namespace: str = "fcm", password_file: Path | None = None) -> Self:
+    def at(
+        cls,
+        redis_url: str,
+        *,
+        namespace: str = "fcm",
+        password_file: Path | None = None,
+        limits: DecodeLimits | None = LIMITS,
+    ) -> Self:
         """A producer with a connection of its own, which is made with the first job.
 
         Args:
@@ -78,12 +98,14 @@ class Producer:
                 `redis+cluster://h1,h2`.
             namespace: the workers' NAMESPACE.
             password_file: file that holds the password, in place of one in the URL.
+            limits: what to check jobs against; None: nothing.
 
         Raises:
             SettingsError: the URL cannot be read.
         """
         consumer = f"producer-{uuid4().hex[:12]}"
-        return cls(Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file))
+        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
+        return cls(queue, limits=limits)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -119,7 +141,7 @@ class Producer:
             The entry id, which is `job` in the outcomes unless `id` is given.
 
         Raises:
-            ValueError: it would be no job; the sentence names the mend.
+            ValueError: it would be no job, or the worker would reject it; the sentence names the mend.
             QueueFull: Redis is out of memory; nothing was enqueued.
             QueueError: Redis does not answer, or cannot do this.
         """
@@ -127,7 +149,7 @@ class Producer:
             raise ValueError(
                 f"{len(tokens)} tokens are more than a job takes ({MAX_TOKENS}): use send_to_tokens"
             )
-        fields = _encode(message, tokens, **options)
+        fields = self._encode(project, message, tokens, **options)
         return (await self._enqueue(project, lane, [fields], options.get("deliver_at", 0.0)))[0]
 
     async def send_to_tokens(
@@ -148,7 +170,7 @@ class Producer:
             The entry ids. A token's `index` in outcomes counts within its job.
 
         Raises:
-            ValueError: there is no token, or it would be no job.
+            ValueError: there is no token, or as `send`.
             QueueError: as `send`; the jobs before the failure may be in.
         """
         if not tokens:
@@ -158,7 +180,7 @@ class Producer:
         for number, start in enumerate(range(0, len(tokens), MAX_TOKENS)):
             if key and number:
                 options["dedup_key"] = f"{key}#{number}"
-            jobs.append(_encode(message, tokens[start : start + MAX_TOKENS], **options))
+            jobs.append(self._encode(project, message, tokens[start : start + MAX_TOKENS], **options))
         return await self._enqueue(project, lane, jobs, options.get("deliver_at", 0.0))
 
     async def send_many(
@@ -175,13 +197,13 @@ class Producer:
             The entry ids, in order.
 
         Raises:
-            ValueError: one would be no job (then none is enqueued), or `dedup_key` is given, which cannot be the
+            ValueError: as `send` for one of them (then none is enqueued), or `dedup_key` is given, which cannot be the
                 same for all.
             QueueError: as `send`; the jobs before the failure may be in.
         """
         if options.get("dedup_key"):
             raise ValueError("dedup_key: all but the first message would be duplicates; use send for each")
-        jobs = [_encode(message, **options) for message in messages]
+        jobs = [self._encode(project, message, **options) for message in messages]
         return await self._enqueue(project, lane, jobs, options.get("deliver_at", 0.0))
 
     async def _enqueue(
@@ -213,12 +235,31 @@ class Producer:
             )
         return ids
 
+    def _encode(
+        self, project: str, message: Message, tokens: Sequence[str] = (), **options: Unpack[JobOptions]
+    ) -> dict[str, str]:
+        """The fields of a job that the worker will take; ValueError if there is none."""
+        deliver_at = options.get("deliver_at", 0.0)
+        if not math.isfinite(deliver_at):
+            raise ValueError(f"deliver_at: found {deliver_at}; give Unix seconds")
+        try:
+            fields = encode_job(message, tokens=tokens, **options)
+        except TypeError as error:
+            raise ValueError(f"message and attributes must be writable as JSON: {error}") from None
+        if self._limits is not None:
+            _check(project, fields, self._limits)
+        return fields
 
-def _encode(message: Message, tokens: Sequence[str] = (), **options: Unpack[JobOptions]) -> dict[str, str]:
-    deliver_at = options.get("deliver_at", 0.0)
-    if not math.isfinite(deliver_at):
-        raise ValueError(f"deliver_at: found {deliver_at}; give Unix seconds")
-    try:
-        return encode_job(message, tokens=tokens, **options)
-    except TypeError as error:
-        raise ValueError(f"message and attributes must be writable as JSON: {error}") from None
+
+def _check(project: str, fields: dict[str, str], limits: DecodeLimits) -> None:
+    """Reads a job as the worker will.
+
+    Raises:
+        ValueError: the worker would refuse it; the sentence is the refusal's.
+    """
+    flat = [text.encode() for pair in fields.items() for text in pair]
+    job = decode_entry(project, "normal", f"{int(time.time() * 1000)}-0", flat, limits)
+    if job.refusal is not None:
+        raise ValueError(job.refusal.reason)
+    for caution in job.warnings:
+        warnings.warn(caution.reason, MessageWarning, stacklevel=4)

@@ -9,7 +9,8 @@ the listener when a read finds it empty, and back when the listener hears someth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,6 +21,7 @@ from dispatcher.pipeline.concluding import dedup_origin
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.pipeline.warned import Warned
 from dispatcher.policy.lanes import FairShare
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
@@ -82,6 +84,7 @@ class Intake:
         self._settling = settling
         self._metrics = metrics
         self._log = log
+        self._warned = Warned(metrics, log)
         self._sizes: dict[Key, ReadSize] = {}
         self._quiet: set[Key] = set()
         self._listened: set[Key] = set()
@@ -103,10 +106,30 @@ class Intake:
             readers.create_task(self._read())
             readers.create_task(self._listen())
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While entries are on their way from Redis into `Project.held`: reconciliation waits for that."""
+        done = asyncio.Event()
+        self._open_reads.add(done)
+        try:
+            yield
+        finally:
+            self._open_reads.discard(done)
+            done.set()
+
     async def reads_done(self) -> None:
         """Wait until every read that is under way now has put what it got into `Project.held`."""
         for read in list(self._open_reads):
             await read.wait()
+
+    def forget(self, project_id: str) -> None:
+        """A project is not served any more."""
+        self._share.forget(project_id)
+        for stream in STREAMS:
+            key = (project_id, stream)
+            self._quiet.discard(key)
+            self._sizes.pop(key, None)
+            self._rest_until.pop(key, None)
 
     async def accept(
         self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
@@ -124,6 +147,7 @@ class Intake:
         project_id = project.id
         jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
         messages = nbytes = most = largest = unknown = 0
+        warned: list[Job] = []
         for job in jobs:
             count = len(job.values) or 1
             messages += count
@@ -131,6 +155,8 @@ class Intake:
             unknown += job.unknown_fields
             most = max(most, count)
             largest = max(largest, job.nbytes)
+            if job.warnings:
+                warned.append(job)
         self._room.take(project_id, messages, nbytes)
         project.held[stream].update([entry_id for entry_id, _ in entries])
         self._size(project_id, stream).saw(most, largest)
@@ -138,6 +164,8 @@ class Intake:
         self._share.charge(project_id, messages)
         if unknown:
             self._metrics.unknown_fields.of(project_id).inc(unknown)
+        if warned:
+            self._warned.saw(project_id, warned, asyncio.get_running_loop().time())
         now = self._queue.now()
         ready = [
             job
@@ -221,24 +249,20 @@ class Intake:
             project, stream, count = choice
             key = (project.id, stream)
             epoch = project.lease.epoch
-            done = asyncio.Event()
-            self._open_reads.add(done)
             try:
-                entries = await self._queue.read(project.id, stream, count)
-                self._succeeded()
-                if len(entries) < count:
-                    self._rest_until[key] = loop.time() + POLL_S
-                    if not entries:
-                        self._quiet.add(key)
-                if entries:
-                    await self.accept(project, stream, entries, epoch)
+                with self.reading():
+                    entries = await self._queue.read(project.id, stream, count)
+                    self._succeeded()
+                    if len(entries) < count:
+                        self._rest_until[key] = loop.time() + POLL_S
+                        if not entries:
+                            self._quiet.add(key)
+                    if entries:
+                        await self.accept(project, stream, entries, epoch)
             except QueueError as error:
                 project.reconcile = True
                 self._failed(error)
                 await asyncio.sleep(ERROR_REST_S)
-            finally:
-                self._open_reads.discard(done)
-                done.set()
 
     def _choose(self, loop_now: float) -> tuple[Project, Stream, int] | None:
         """The next read: (project, stream, entries to ask for); None: nothing to read or no room."""
@@ -266,7 +290,7 @@ class Intake:
         return None if turn is None else (project, turn, counts[turn])
 
     def _may_read(self, project: Project, loop_now: float) -> bool:
-        return project.lease.holds(loop_now) and not project.paused(self._queue.now())
+        return project.lease.holds(loop_now) and not project.paused(self._queue.now()) and not project.leaving
 
     def _count(self, project: Project, stream: Stream, share: int) -> int:
         held = self._room.held(project.id)
@@ -301,13 +325,12 @@ class Intake:
                 continue
             epochs = {project_id: self._projects[project_id].lease.epoch for project_id, _ in keys}
             self._listened = set(keys)
-            done = asyncio.Event()
-            self._open_reads.add(done)
             try:
-                found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
-                for project_id, stream, entries in found:
-                    self._quiet.discard((project_id, stream))
-                    await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
+                with self.reading():
+                    found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
+                    for project_id, stream, entries in found:
+                        self._quiet.discard((project_id, stream))
+                        await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
             except QueueError as error:
                 for project_id in epochs:
                     self._projects[project_id].reconcile = True
@@ -315,8 +338,6 @@ class Intake:
                 await asyncio.sleep(ERROR_REST_S)
             finally:
                 self._listened = set()
-                self._open_reads.discard(done)
-                done.set()
                 self._room_changed.set()
 
     def _failed(self, error: QueueError) -> None:

@@ -17,8 +17,10 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.rules import Checks
 from dispatcher.settings import ProjectSettings
 from dispatcher.transport.auth import Credential
+from dispatcher.transport.secret_file import SecretFile
 from dispatcher.transport.wire import Transport
 
 BURST_S = 0.5
@@ -41,6 +43,11 @@ class Lease:
         self.valid_until = float("-inf")
         self.held_since = float("inf")
 
+    @property
+    def ever_held(self) -> bool:
+        """Whether it was ever acquired."""
+        return self.held_since != float("inf")
+
     def holds(self, loop_now: float) -> bool:
         """Whether sending is allowed."""
         return loop_now < self.valid_until
@@ -50,20 +57,23 @@ class Watcher:
     """Waits until certain entries have left this worker (settled, or taken over by others).
 
     Args:
+        stream: where they stand; ids are unique within a stream only.
         ids: entry ids.
     """
 
-    __slots__ = ("_ids", "done")
+    __slots__ = ("_ids", "_stream", "done")
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    def __init__(self, stream: Stream, ids: Iterable[str]) -> None:
+        self._stream = stream
         self._ids = set(ids)
         self.done = asyncio.Event()
 
-    def settled(self, ids: Iterable[str]) -> None:
+    def settled(self, stream: Stream, ids: Iterable[str]) -> None:
         """These entries have left."""
-        self._ids.difference_update(ids)
-        if not self._ids:
-            self.done.set()
+        if stream == self._stream:
+            self._ids.difference_update(ids)
+            if not self._ids:
+                self.done.set()
 
 
 Waiting = tuple[Stream, bool]
@@ -77,17 +87,29 @@ class Project:
         settings: what holds for this project.
         transport: the wire it is sent over.
         credential: what signs its requests.
+        legacy_key: the server key for legacy services; None: it has none.
     """
 
-    def __init__(self, settings: ProjectSettings, transport: Transport, credential: Credential) -> None:
+    def __init__(
+        self,
+        settings: ProjectSettings,
+        transport: Transport,
+        credential: Credential,
+        legacy_key: SecretFile | None = None,
+    ) -> None:
         self.id = settings.id
         self.settings = settings
         self.transport = transport
         self.credential = credential
+        self.legacy_key = legacy_key
         self.limits = DecodeLimits(
             max_job_bytes=settings.max_job_bytes,
             default_expiry_s=settings.default_expiry_s,
             strict=settings.validation == "strict",
+            checks=Checks(
+                topic_payload_limit=settings.topic_payload_limit,
+                narrow_keys=settings.reserved_keys == "narrow",
+            ),
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
@@ -113,6 +135,10 @@ class Project:
         self.watchers: list[Watcher] = []
         # Redis clock; not read and not sent before (writers: settling on a project-wide answer, the controller).
         self.paused_until = 0.0
+        # It stands still because our credential was refused (writers: settling, the key watcher).
+        self.unauthorized = False
+        # It is being seen off: not read and not sent any more (writer: the roster).
+        self.leaving = False
         # This worker holds the one probe of a half-open project (writer: the controller).
         self.probing = False
         # A read failed: Redis may have handed over what never arrived (writers: intake sets, the reconciler clears).

@@ -22,6 +22,7 @@ from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
+from dispatcher.telemetry.traces import BatchSpan, Tracing
 
 LEASE_MARGIN_S = 0.5
 """Nothing is sent this close to the end of the lease: the clock of the check and the bytes on the wire differ."""
@@ -45,6 +46,7 @@ class Sending:
         settling: where answers go.
         metrics: the worker's.
         log: the worker's.
+        tracing: makes a span of each batch; None: traces are off.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Sending:
         *,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        tracing: Tracing | None = None,
     ) -> None:
         self._queue = queue
         self._settling = settling
         self._metrics = metrics
         self._log = log
+        self._tracing = tracing
         self._stopping = False
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
@@ -66,15 +70,19 @@ class Sending:
         self.on_the_wire = 0
 
     def stop(self, project: Project) -> None:
-        """Admit nothing more; `run` returns when what is on the wire has been answered."""
+        """Admit nothing more, of any project; `run` returns when what is on the wire has been answered."""
         self._stopping = True
+        self.dismiss(project)
+
+    def dismiss(self, project: Project) -> None:
+        """The same for one that is `leaving`."""
         project.wake.set()
         project.urgent.set()
 
     async def run(self, project: Project) -> None:
         """Send what waits in `project.waiting` until `stop`."""
         async with asyncio.TaskGroup() as sends:
-            while not (self._stopping or cancelled()):
+            while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
                 if project.has_waiting and project.paused(self._queue.now()):
                     # Told by another replica, or still being read when the pause began.
@@ -152,15 +160,20 @@ class Sending:
             await self._stand_back(project, grant)
             return None
         if grant.granted:
+            self._metrics.quota_used.of(project.id).inc(batch.size)
             if grant.wait > 0:
+                self._metrics.quota_wait.of(project.id).inc(grant.wait)
                 await asyncio.sleep(grant.wait)
             return grant
         # Out of quota. A high batch that arrives meanwhile goes first.
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(grant.wait):
                 await (asyncio.sleep(grant.wait) if high else project.urgent.wait())
         except TimeoutError:
             pass
+        self._metrics.quota_wait.of(project.id).inc(loop.time() - began)
         return None
 
     async def _stand_back(self, project: Project, grant: Grant) -> None:
@@ -203,6 +216,7 @@ class Sending:
             # The lease lapsed meanwhile: others may be about to take these entries over.
             project.waiting[batch.stream, batch.broadcast].appendleft(batch)
             return None
+        span = self._begin(sendable)
         responses = await self._call(project, sendable, token, need)
         refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
         if refused:
@@ -219,7 +233,16 @@ class Sending:
                     responses[number] = response
         self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
         self._metrics.batch_size.of(project.transport.name).observe(sendable.size)
+        if span is not None:
+            accepted = sum(response.error is None for response in responses)
+            span.end(project.transport.name, accepted, sendable.size - accepted)
         return Finished(project, batch, _spread(batch, numbers, responses), presets)
+
+    def _begin(self, batch: Batch) -> BatchSpan | None:
+        if self._tracing is None:
+            return None
+        parents = (job.traceparent for job in batch.jobs)
+        return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
         return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)

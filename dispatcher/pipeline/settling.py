@@ -44,6 +44,9 @@ RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 """A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
 
+_UNAUTHORIZED = frozenset({ErrorCode.AUTHENTICATION_ERROR, ErrorCode.MISMATCHED_CREDENTIAL})
+"""Codes of a pause that another key may end."""
+
 T = TypeVar("T")
 
 
@@ -225,10 +228,13 @@ class Settling:
         """The whole project stops, here at once and everywhere within a second."""
         probe, project.probing = project.probing, False
         project.paused_until = max(project.paused_until, self._queue.now() + open_for(0, asked_s))
+        project.unauthorized = answer.code in _UNAUTHORIZED
         project.health.reset()
-        reason = answer.reason or answer.code
-        self._metrics.project_pauses.of(project.id, answer.code).inc()
-        self._log.warning("project_paused", project=project.id, code=answer.code, reason=reason)
+        code = answer.code or ErrorCode.UNKNOWN_ERROR
+        # The code first: it is the label of the metric in every replica.
+        reason = f"{code}: {answer.reason}" if answer.reason else str(code)
+        self._metrics.project_pauses.of(project.id, code).inc()
+        self._log.warning("project_paused", project=project.id, code=code, reason=reason)
         pause = await self.insist(lambda: self._queue.pause_project(project.id, asked_s, reason, probe=probe))
         project.paused_until = max(project.paused_until, pause.until)
         # Settled here and now: putting into our own full queue would wait for ourselves.
@@ -243,7 +249,7 @@ class Settling:
             )
             await self._pause(project, silence, 0.0)
             return
-        project.probing = False
+        project.probing = project.unauthorized = False
         project.paused_until = 0.0
         await self.insist(lambda: self._queue.close(project.id))
         self._log.info("project_resumed", project=project.id)
@@ -256,7 +262,17 @@ class Settling:
         self._room.give(project.id, messages, sum([job.nbytes for job in jobs]))
         self._room_changed.set()
         for watcher in project.watchers:
-            watcher.settled(ids)
+            watcher.settled(stream, ids)
+
+    def _time(self, batch: Batch, conclusion: Conclusion, now: float) -> None:
+        """How long the jobs took that have ended; only `due` mixes lanes."""
+        ended = batch.jobs
+        if any(item.delayed for item in conclusion.items):
+            ended = [job for job, item in zip(batch.jobs, conclusion.items, strict=True) if not item.delayed]
+        for lane in {job.lane for job in ended} if batch.stream == "due" else (batch.stream,):
+            self._metrics.outcome_latency.of(lane).observe_many(
+                [now - job.enqueued_at for job in ended if job.lane == lane]
+            )
 
     def _count(self, project: Project, batch: Batch, conclusion: Conclusion, reply: SettleReply) -> None:
         """Metrics, once a batch."""
@@ -266,10 +282,7 @@ class Settling:
         for (action, code), count in conclusion.waits.items():
             metrics.retries.of(project.id, code or action).inc(count)
         if conclusion.ended:
-            now = reply.now
-            metrics.outcome_latency.of(batch.jobs[0].lane).observe_many(
-                [now - job.enqueued_at for job in batch.jobs]
-            )
+            self._time(batch, conclusion, reply.now)
         if conclusion.possible_duplicates or reply.late:
             metrics.possible_duplicates.of(project.id).inc(conclusion.possible_duplicates + reply.late)
         if reply.stale:

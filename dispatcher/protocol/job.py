@@ -17,7 +17,7 @@ import orjson
 from dispatcher.model import ErrorCode, Job, JobState, OnUnknown, Refusal, Stream
 from dispatcher.protocol.contract import JOB_FIELDS
 from dispatcher.protocol.message import Content, read_message, target_of
-from dispatcher.protocol.rules import refuse
+from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
 
 MAX_TOKENS = 500
 """Registration tokens in one job."""
@@ -40,11 +40,13 @@ class DecodeLimits(msgspec.Struct, frozen=True):
         max_job_bytes: bytes of all names and values of an entry.
         default_expiry_s: seconds from enqueueing to expiry where the job names none.
         strict: refuse what FCM would; otherwise let FCM judge.
+        checks: how disputed rules are read, if `strict`.
     """
 
     max_job_bytes: int = 262_144
     default_expiry_s: float = 86_400.0
     strict: bool = True
+    checks: Checks = DEFAULTS
 
 
 def decode_entry(
@@ -66,10 +68,10 @@ def decode_entry(
         raw = fields[1]
         nbytes = len(raw) + 7
         if nbytes <= limits.max_job_bytes:
-            read = read_message(raw, strict=limits.strict)
+            read = read_message(raw, strict=limits.strict, checks=limits.checks)
             if type(read) is Content:
                 at = int(entry_id[: entry_id.index("-")]) / 1000
-                return Job(
+                job = Job(
                     entry_id,
                     stream,
                     project,
@@ -84,8 +86,11 @@ def decode_entry(
                     at,
                     at + limits.default_expiry_s,
                     0.0,
-                    read.ttl,
+                    read.lifetimes,
                 )
+                if read.warnings:
+                    job.warnings = read.warnings
+                return job
     job = _blank(project, stream, entry_id, fields, limits)
     given = dict(zip(fields[::2], fields[1::2], strict=True))
     job.unknown_fields = len(given.keys() - _KNOWN)
@@ -215,10 +220,10 @@ def _targets(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
 
 def _message(job: Job, raw: bytes, limits: DecodeLimits) -> Refusal | None:
     apart = job.multicast or job.kind == "group"
-    read = read_message(raw, strict=limits.strict, targetless=apart)
+    read = read_message(raw, strict=limits.strict, targetless=apart, checks=limits.checks)
     if isinstance(read, Refusal):
         return read
-    job.message, job.ttl = read.raw, read.ttl
+    job.message, job.lifetimes, job.warnings = read.raw, read.lifetimes, read.warnings
     if not apart:
         job.kind, job.values = read.kind, [read.value]
     return None
@@ -238,6 +243,11 @@ def _times(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
             job.deliver_at = float(text)
         else:
             job.expires_at = float(text)
+    if job.deliver_at >= job.expires_at:
+        # It could only wait for its time and then be too late.
+        found = "a time at or after expires_at" if b"expires_at" in given else "a time after DEFAULT_EXPIRY_S"
+        mend = "give an expires_at that is later than deliver_at"
+        return refuse(ErrorCode.INVALID_ARGUMENT, "deliver_at", found, mend)
     return None
 
 

@@ -15,13 +15,14 @@ from typing import Any
 import msgspec
 import orjson
 
-from dispatcher.model import ErrorCode, Job, Refusal, TargetKind
+from dispatcher.model import Caution, ErrorCode, Job, Lifetimes, Refusal, TargetKind
 from dispatcher.protocol import leisure, rules
-from dispatcher.protocol.rules import refuse
+from dispatcher.protocol.cautions import cautions_of, large_topic_payload
+from dispatcher.protocol.lifetimes import in_time, lifetimes_in, lifetimes_of, replace
+from dispatcher.protocol.rules import Checks, refuse
 from dispatcher.protocol.schema import Message
 
 _decode = msgspec.json.Decoder(Message).decode
-_decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _KINDS: tuple[TargetKind, ...] = ("token", "topic", "condition", "fid")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -34,22 +35,27 @@ class Content(msgspec.Struct, gc=False):
         raw: the Message object as JSON, without wrapper; the producer's bytes.
         kind: of its target; `token` if the target is not in it.
         value: its target; "" if the target is not in it.
-        ttl: seconds of `android.ttl`; -1: none.
+        lifetimes: what it says of how long it is worth delivering; None: nothing.
+        warnings: what looks wrong in it and is for the producer to judge.
     """
 
     raw: bytes
     kind: TargetKind
     value: str
-    ttl: float = -1.0
+    lifetimes: Lifetimes | None = None
+    warnings: tuple[Caution, ...] = ()
 
 
-def read_message(raw: bytes, *, strict: bool = True, targetless: bool = False) -> Content | Refusal:
+def read_message(
+    raw: bytes, *, strict: bool = True, targetless: bool = False, checks: Checks = rules.DEFAULTS
+) -> Content | Refusal:
     """Reads and checks the field `message` of a job.
 
     Args:
         raw: JSON of a Message in snake_case or camelCase, bare or wrapped as {"message": {...}}.
         strict: refuse what FCM would; otherwise only what cannot be sent or has not exactly one target.
         targetless: the job has its targets elsewhere (`tokens`, `group`), so there must be none in the message.
+        checks: how disputed rules are read, if `strict`.
     """
     if not strict:
         return _read_loosely(raw, targetless=targetless)
@@ -59,34 +65,63 @@ def read_message(raw: bytes, *, strict: bool = True, targetless: bool = False) -
         read = leisure.reread(raw)
         if isinstance(read, Refusal):
             return read
-        raw, message = read
+        return _checked(*read, targetless, checks)
     token = message.token
     if (
         not token
         or targetless
+        or message.data
+        or message.android
+        or message.apns
+        or message.webpush
+        or len(raw) > rules.PAYLOAD_LIMIT
         or message.topic
         or message.condition
         or message.fid
-        or raw.count(b'"token"') != 1
-    ):
-        return _checked(raw, message, targetless=targetless)
-    if (
-        message.data
-        or message.android
-        or message.webpush
-        or message.apns
         or message.fcm_options
         or message.android_v2
+        or raw.count(b'"token"') != 1
     ):
-        fault = rules.fault_of(message) or leisure.depth_fault(raw)
-        if fault is not None:
-            return fault
+        return _repeated(raw, message) or _checked(raw, message, targetless, checks)
+    return Content(raw, "token", token)
+
+
+def _checked(raw: bytes, message: Message, targetless: bool, checks: Checks) -> Content | Refusal:
+    """The rest of `read_message` for all that is not one plain notification to one token."""
+    token = message.token
+    fault = None
+    targets: list[tuple[TargetKind, Any]]
+    if token and not targetless and not (message.topic or message.condition or message.fid):
+        targets = [("token", token)]
+    else:
+        targets = _targets(lambda kind: getattr(message, kind))
+        fault = _target_fault(targets, targetless=targetless)
+    fault = fault or rules.fault_of(message, checks)
+    free = message.apns is not None or message.webpush is not None
+    if fault is None and (free or message.android_v2 is not None):
+        fault = leisure.depth_fault(raw)
     # Escapes only make JSON longer than the text they stand for: short bytes cannot hold a long payload.
-    if len(raw) > rules.PAYLOAD_LIMIT:
+    if fault is None and len(raw) > rules.PAYLOAD_LIMIT:
         fault = rules.payload_fault(message)
-        if fault is not None:
-            return fault
-    return Content(raw, "token", token, _ttl_of(message))
+    if fault is not None:
+        return fault
+    warnings = cautions_of(message) if free or message.data else ()
+    lifetimes = lifetimes_of(message)
+    if not targets:
+        return Content(raw, "token", "", lifetimes, warnings)
+    kind, value = targets[0]
+    return _with_target(Content(raw, kind, value, lifetimes, warnings), message, checks)
+
+
+def _repeated(raw: bytes, message: Message) -> Refusal | None:
+    """Refuses a name that occurs twice in one object: which one counts is every reader's own choice.
+
+    What was decoded holds each name once. Written again it has as many colons as the producer's bytes, unless a name
+    or an unset field was dropped on the way, or a colon was escaped; only then they are read name by name.
+    """
+    if raw.count(b":") == _encode(message).count(b":") and (raw.find(b"\\") < 0 or b"\\u003" not in raw):
+        return None
+    return leisure.repeated_name(raw)
 
 
 def target_of(raw: bytes) -> tuple[TargetKind, str] | None:
@@ -101,31 +136,21 @@ def target_of(raw: bytes) -> tuple[TargetKind, str] | None:
     return found[0] if len(found) == 1 and isinstance(found[0][1], str) else None
 
 
-def _checked(raw: bytes, message: Message, *, targetless: bool) -> Content | Refusal:
-    """The rest of `read_message` for all that is not one plain token."""
-    targets = _targets(lambda kind: getattr(message, kind))
-    fault = _target_fault(targets, targetless=targetless) or _twice(raw, targets)
-    if fault is None:
-        fault = rules.fault_of(message) or (
-            rules.payload_fault(message) if len(raw) > rules.PAYLOAD_LIMIT else None
-        )
-    if fault is not None:
-        return fault
-    if not targets:
-        return Content(raw, "token", "", _ttl_of(message))
-    return _with_target(raw, *targets[0], _ttl_of(message), strict=True)
-
-
-def _with_target(raw: bytes, kind: TargetKind, value: str, ttl: float, *, strict: bool) -> Content | Refusal:
-    fault = None
-    if kind == "topic":
-        if value.startswith("/topics/"):
-            value = value.removeprefix("/topics/")
-            raw = _replace(raw, "topic", _encode(value))
-        fault = rules.topic_fault(value) if strict else None
-    elif kind == "condition" and strict:
-        fault = rules.condition_fault(value)
-    return fault or Content(raw, kind, value, ttl)
+def _with_target(content: Content, message: Message | None, checks: Checks) -> Content | Refusal:
+    """Checks the one target; `message` is None if its value is for FCM to judge."""
+    kind, value = content.kind, content.value
+    if kind == "topic" and value.startswith("/topics/"):
+        content.value = value = value.removeprefix("/topics/")
+        content.raw = replace(content.raw, ["topic"], _encode(value))
+    if message is None or kind not in ("topic", "condition"):
+        return content
+    fault = rules.topic_fault(value) if kind == "topic" else rules.condition_fault(value)
+    if fault is None and len(content.raw) > min(rules.DISPUTED_TOPIC_LIMIT, checks.topic_payload_limit):
+        fault = rules.payload_fault(message, checks.topic_payload_limit)
+        field, size = rules.largest_payload(message)
+        if size > rules.DISPUTED_TOPIC_LIMIT:
+            content.warnings += (large_topic_payload(field, size),)
+    return fault or content
 
 
 def _targets(get: Any) -> list[tuple[TargetKind, Any]]:
@@ -154,11 +179,6 @@ def _twice(raw: bytes, targets: list[tuple[TargetKind, Any]]) -> Refusal | None:
     return leisure.repeated_name(raw)
 
 
-def _ttl_of(message: Message) -> float:
-    android = message.android
-    return -1.0 if android is None or android.ttl is None else rules.seconds_of(android.ttl)
-
-
 def _read_loosely(raw: bytes, *, targetless: bool) -> Content | Refusal:
     """Reads only what we need to know ourselves; whether FCM takes the rest is for FCM to say."""
     read = leisure.unwrapped(raw)
@@ -169,15 +189,13 @@ def _read_loosely(raw: bytes, *, targetless: bool) -> Content | Refusal:
     fault = _target_fault(targets, targetless=targetless) or _twice(raw, targets)
     if fault is not None:
         return fault
-    android = document.get("android")
-    ttl = android.get("ttl") if isinstance(android, dict) else None
-    seconds = rules.seconds_of(ttl) if isinstance(ttl, str) else -1.0
+    lifetimes = lifetimes_in(document)
     if not targets:
-        return Content(raw, "token", "", seconds)
+        return Content(raw, "token", "", lifetimes)
     kind, value = targets[0]
     if not isinstance(value, str):
         return refuse(ErrorCode.INVALID_RECIPIENT, f"message.{kind}", repr(value), "a target is a string")
-    return _with_target(raw, kind, value, seconds, strict=False)
+    return _with_target(Content(raw, kind, value, lifetimes), None, rules.DEFAULTS)
 
 
 # What is sent.
@@ -188,12 +206,9 @@ def bodies(job: Job, now: float) -> list[bytes]:
 
     Args:
         job: decoded and not refused.
-        now: the time of the send; a ttl ends no later than `job.expires_at`, and on a retry as much earlier as
-            has passed since the message was due.
+        now: the time of the send, which decides how long the message may still live (lifetimes.py).
     """
-    message = job.message
-    if job.ttl >= 0:
-        message = _in_time(job, now)
+    message = job.message if job.lifetimes is None else in_time(job, job.lifetimes, now)
     head = b'{"validate_only":true,"message":' if job.validate_only else b'{"message":'
     if not job.multicast and job.kind != "group":
         return [head + message + b"}"]
@@ -202,23 +217,3 @@ def bodies(job: Job, now: float) -> list[bytes]:
     head += b'{"token":'
     tail = (b"," if not rest.lstrip().startswith(b"}") else b"") + rest + b"}"
     return [head + orjson.dumps(value) + tail for value in job.values]
-
-
-def _in_time(job: Job, now: float) -> bytes:
-    """The message with its ttl shortened, if it has to be."""
-    left = job.ttl
-    if job.sends:
-        left -= max(0.0, now - max(job.enqueued_at, job.deliver_at))
-    left = max(0.0, min(left, job.expires_at - now))
-    if left >= job.ttl:
-        return job.message
-    android = _decode_layer(_decode_layer(job.message)["android"])
-    android["ttl"] = msgspec.Raw(b'"%ds"' % int(left))  # FCM rounds fractions down too
-    return _replace(job.message, "android", _encode(android))
-
-
-def _replace(raw: bytes, name: str, value: bytes) -> bytes:
-    """A JSON object with one of its values replaced and all other values byte for byte as they were."""
-    layer = _decode_layer(raw)
-    layer[name] = msgspec.Raw(value)
-    return _encode(layer)

@@ -16,9 +16,11 @@ Flag = bool | None
 Texts = dict[str, str] | None
 Choice = str | int | None
 """An enumeration's name, in any case, or its number."""
+Number = int | float | str | None
+"""A number, which proto3 JSON may also write as text; rules.py looks into it."""
 
 
-class Notification(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Notification(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The template for all platforms."""
 
     title: Text = None
@@ -26,36 +28,36 @@ class Notification(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     image: Text = None
 
 
-class FcmOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class FcmOptions(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Options of the common block and of Android."""
 
     analytics_label: Text = None
 
 
-class ApnsFcmOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class ApnsFcmOptions(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Options of Apple's block."""
 
     analytics_label: Text = None
     image: Text = None
 
 
-class WebpushFcmOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class WebpushFcmOptions(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Options of the web block."""
 
     link: Text = None
     analytics_label: Text = None
 
 
-class Color(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Color(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Parts from 0 to 1; without alpha it is opaque."""
 
-    red: float | None = None
-    green: float | None = None
-    blue: float | None = None
-    alpha: float | None = None
+    red: Number = None
+    green: Number = None
+    blue: Number = None
+    alpha: Number = None
 
 
-class LightSettings(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class LightSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The one block whose fields are all required."""
 
     color: Color
@@ -63,7 +65,7 @@ class LightSettings(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     light_off_duration: str
 
 
-class AndroidNotification(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class AndroidNotification(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """What Android shows, in place of the common template."""
 
     title: Text = None
@@ -90,12 +92,12 @@ class AndroidNotification(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     default_light_settings: Flag = None
     vibrate_timings: list[str] | None = None
     visibility: Choice = None
-    notification_count: int | None = None
+    notification_count: Number = None
     light_settings: LightSettings | None = None
     bypass_proxy_notification: Flag = None
 
 
-class AndroidConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class AndroidConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Android's block."""
 
     collapse_key: Text = None
@@ -110,7 +112,7 @@ class AndroidConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     restricted_satellite_ok: Flag = None
 
 
-class WebpushConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class WebpushConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The web's block; `notification` is free JSON."""
 
     headers: Texts = None
@@ -120,7 +122,7 @@ class WebpushConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     fcm_options: WebpushFcmOptions | None = None
 
 
-class ApnsConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class ApnsConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Apple's block; `payload` is free JSON."""
 
     headers: Texts = None
@@ -129,7 +131,7 @@ class ApnsConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     live_activity_token: Text = None
 
 
-class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The resource; exactly one of token, topic, condition and fid is its target."""
 
     token: Text = None

@@ -16,7 +16,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 
 from dispatcher.queue.address import Address
 from dispatcher.queue.connection import BLOCK_TIMEOUT, CALL_TIMEOUT, Arg, Command, Server, client_options
-from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script, mapped
+from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script
 from dispatcher.queue.script import Script
 
 _KEYLESS = {"TIME", "INFO", "SCAN", "PING"}
@@ -56,7 +56,7 @@ class ClusterServer(Server):
         try:
             return await self._send(self._client, key_of(command), command)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
 
     async def block(self, key: str, *command: Arg) -> Any:
         """See Server."""
@@ -64,7 +64,7 @@ class ClusterServer(Server):
         try:
             return await self._send(self._blocking, key, command)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """See Server; a node that fails fails only its own commands' replies."""
@@ -81,7 +81,7 @@ class ClusterServer(Server):
                 nodes[node.name] = node
                 by_node.setdefault(node.name, []).append(number)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
         replies: list[Any] = [None] * len(commands)
 
         async def ask(node: Any, numbers: list[int]) -> None:
@@ -93,7 +93,7 @@ class ClusterServer(Server):
             except REDIS_ERRORS as error:
                 answers = [error] * len(numbers)
             for number, answer in zip(numbers, answers, strict=True):
-                replies[number] = mapped(answer) if isinstance(answer, Exception) else answer
+                replies[number] = self.failed(answer) if isinstance(answer, Exception) else answer
 
         await asyncio.gather(*(ask(nodes[name], numbers) for name, numbers in by_node.items()))
         return replies
@@ -111,7 +111,7 @@ class ClusterServer(Server):
             self.commands += 1
             return await self._send(self._client, keys[0], ("EVAL", script.source, *tail))
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
 
     async def scan(self, match: str) -> list[bytes]:
         """See Server: every primary is scanned."""
@@ -128,8 +128,18 @@ class ClusterServer(Server):
                     if int(cursor) == 0:
                         break
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
         return found
+
+    async def infos(self, section: str) -> list[bytes]:
+        """See Server: every primary is asked."""
+        try:
+            await self._client.initialize()
+            nodes = self._client.get_primaries()
+            self.commands += len(nodes)
+            return [await self._client.execute_command("INFO", section, target_nodes=node) for node in nodes]
+        except REDIS_ERRORS as error:
+            raise self.failed(error) from error
 
     async def aclose(self) -> None:
         """See Server."""

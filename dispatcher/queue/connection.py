@@ -7,6 +7,7 @@ reply. One repeated XADD is a second job, one repeated XREADGROUP ten entries no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
@@ -16,9 +17,10 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from dispatcher.errors import QueueError
 from dispatcher.queue.address import Address
 from dispatcher.queue.clock import RedisClock
-from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script, mapped
+from dispatcher.queue.faults import REDIS_ERRORS, is_missing_group, is_missing_script, kind, mapped
 from dispatcher.queue.script import Script
 
 Arg = str | bytes | int | float
@@ -57,6 +59,7 @@ class Server(ABC):
 
     Attributes:
         commands: commands sent so far, those of a pipeline counted one by one.
+        errors: failed calls so far, by kind: `unavailable`, `full`, `misconfigured` or `refused`.
         clock: the Redis clock.
         cluster: reads of several projects cannot be one command.
     """
@@ -65,6 +68,7 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self.commands = 0
+        self.errors: Counter[str] = Counter()
         self.clock = RedisClock()
 
     @abstractmethod
@@ -91,6 +95,18 @@ class Server(ABC):
     async def aclose(self) -> None:
         """Close all connections."""
 
+    def failed(self, error: Exception) -> QueueError:
+        """Our error for one of the client's, counted."""
+        ours = mapped(error)
+        # The exceptions are how a stream says that nobody has used it yet.
+        if not is_missing_group(ours) and "no such key" not in str(ours):
+            self.errors[kind(ours)] += 1
+        return ours
+
+    async def infos(self, section: str) -> list[bytes]:
+        """What INFO says, of each server that holds a part of the keys."""
+        return [await self.call("INFO", section)]
+
     async def time(self) -> float:
         """The Redis clock, asked."""
         sent = monotonic()
@@ -112,7 +128,7 @@ class DirectServer(Server):
         try:
             return await self._client.execute_command(*command)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
 
     async def block(self, key: str, *command: Arg) -> Any:  # noqa: ARG002 - a Cluster needs the key
         """See Server."""
@@ -120,7 +136,7 @@ class DirectServer(Server):
         try:
             return await self._blocking.execute_command(*command)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """See Server."""
@@ -133,8 +149,8 @@ class DirectServer(Server):
         try:
             replies = await pipe.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
-        return [mapped(r) if isinstance(r, Exception) else r for r in replies]
+            raise self.failed(error) from error
+        return [self.failed(r) if isinstance(r, Exception) else r for r in replies]
 
     async def eval(self, script: Script, keys: Sequence[str], args: Iterable[Arg]) -> Any:
         """See Server."""
@@ -149,7 +165,7 @@ class DirectServer(Server):
             self.commands += 1
             return await self._client.execute_command("EVAL", script.source, *tail)
         except REDIS_ERRORS as error:
-            raise mapped(error) from error
+            raise self.failed(error) from error
 
     async def scan(self, match: str) -> list[bytes]:
         """See Server."""

@@ -26,6 +26,7 @@ class Control(msgspec.Struct, gc=False):
     Attributes:
         pause_until: end of the project's pause (Redis clock, seconds); 0: none. In the past: half-open.
         pause_reason: for people.
+        held: messages that wait for a slot of their paused target.
         ramping: it is coming back from a pause.
         verdicts: shared findings that have not run out, e.g. {"transport": "v1"}.
         now: Redis clock, seconds.
@@ -33,6 +34,7 @@ class Control(msgspec.Struct, gc=False):
 
     pause_until: float = 0.0
     pause_reason: str = ""
+    held: int = 0
     ramping: bool = False
     verdicts: dict[str, str] = {}
     now: float = 0.0
@@ -77,6 +79,7 @@ def _control(flat: list[Any], now: float) -> Control:
     return Control(
         pause_until=float(fields.get("pause:until", 0)) / 1000,
         pause_reason=fields.get("pause:reason", ""),
+        held=max(0, int(fields.get("held", 0))),
         ramping="pause:until" not in fields and 0 <= now - ramp < RAMP_S,
         verdicts=verdicts,
         now=now,

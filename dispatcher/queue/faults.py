@@ -68,6 +68,15 @@ def mapped(error: Exception) -> QueueError:
     return QueueUnavailable(f"Redis cannot be reached: {text}")
 
 
+def kind(error: QueueError) -> str:
+    """The label of an error in the metrics."""
+    if isinstance(error, QueueFull):
+        return "full"
+    if isinstance(error, QueueMisconfigured):
+        return "misconfigured"
+    return "unavailable" if isinstance(error, QueueUnavailable) else "refused"
+
+
 def is_missing_group(error: BaseException) -> bool:
     """Whether a read failed because a stream or its group is not there (any more)."""
     text = str(error)

@@ -43,6 +43,12 @@ class Health(Access):
         """Whether it answers; returns the Redis clock, seconds."""
         return await self.server.time()
 
+    async def memory(self) -> tuple[int, int]:
+        """(bytes used, maxmemory or 0 for none); of a Cluster, of its fullest server."""
+        servers = [_facts(info) for info in await self.server.infos("memory")]
+        pairs = [(int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))) for facts in servers]
+        return max(pairs, key=lambda pair: (pair[0] / pair[1] if pair[1] else 0.0, pair[0]))
+
     async def check_server(self) -> ServerReport:
         """Look at version, eviction policy, persistence and rights.
 

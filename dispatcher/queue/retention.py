@@ -8,7 +8,7 @@ import msgspec
 
 from dispatcher.errors import QueueError
 from dispatcher.queue.access import Access
-from dispatcher.queue.keys import next_id
+from dispatcher.queue.keys import entry_time, next_id
 
 
 class Trimmed(msgspec.Struct, gc=False):
@@ -25,8 +25,65 @@ class Trimmed(msgspec.Struct, gc=False):
     left: int
 
 
+class Unread(msgspec.Struct, gc=False):
+    """How far the readers of a record stream are behind.
+
+    Attributes:
+        entries: those that not every consumer group has read and acknowledged; all, if there is no group.
+        age: seconds since the oldest of them was written; 0.0: there is none.
+    """
+
+    entries: int
+    age: float
+
+
 class Retention(Access):
     """Keeps the record streams from growing for ever."""
+
+    async def unread(self, project: str, which: Literal["outcomes", "dead"] = "outcomes") -> Unread:
+        """How much of a record stream still waits for a reader.
+
+        Servers before 7.0, and later ones after some restarts, do not count how far a group is behind; then the
+        number is taken from how much of the stream's time it has read.
+        """
+        key = self.keys.outcomes(project) if which == "outcomes" else self.keys.dead(project)
+        replies = await self.server.pipeline(
+            [("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1), ("XREVRANGE", key, "+", "-", "COUNT", 1)]
+        )
+        for reply in replies:
+            if isinstance(reply, QueueError):
+                raise reply
+        length, first, last = replies
+        if not first or not last:
+            return Unread(0, 0.0)
+        now = await self.server.time()
+        groups = await self._groups(key)
+        if not groups:
+            return Unread(length, max(0.0, now - entry_time(first[0][0].decode())))
+        start, end = entry_time(first[0][0].decode()), entry_time(last[0][0].decode())
+        entries = 0
+        for group in groups:
+            lag, at = group.get(b"lag"), group[b"last-delivered-id"].decode()
+            if _order(at) >= _order(last[0][0].decode()):
+                lag = 0
+            elif lag is None:
+                share = (end - entry_time(at)) / (end - start) if end > start else 1.0
+                lag = max(1, round(length * min(1.0, share)))
+            entries = max(entries, lag + group[b"pending"])
+        read_end = await self._read_by_all(key)
+        oldest = await self.server.call("XRANGE", key, read_end or "-", "+", "COUNT", 1)
+        if not oldest:
+            return Unread(0, 0.0)
+        return Unread(max(1, min(length, entries)), max(0.0, now - entry_time(oldest[0][0].decode())))
+
+    async def _groups(self, key: str) -> list[dict[bytes, Any]]:
+        try:
+            groups = await self.server.call("XINFO", "GROUPS", key)
+        except QueueError as error:
+            if "no such key" in str(error):
+                return []
+            raise
+        return [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in groups]
 
     async def trim(
         self,
@@ -60,15 +117,8 @@ class Retention(Access):
 
     async def _read_by_all(self, key: str) -> str | None:
         """The id below which every group has read and acknowledged everything; None: there is no group."""
-        try:
-            groups = await self.server.call("XINFO", "GROUPS", key)
-        except QueueError as error:
-            if "no such key" in str(error):
-                return None
-            raise
         ends = []
-        for flat in groups:
-            facts: dict[bytes, Any] = dict(zip(flat[::2], flat[1::2], strict=True))
+        for facts in await self._groups(key):
             ends.append(next_id(facts[b"last-delivered-id"].decode()))
             if facts[b"pending"]:
                 summary = await self.server.call("XPENDING", key, facts[b"name"])

@@ -163,6 +163,7 @@ class Settlement(Access):
             keys.delayed_jobs(project),
             keys.dead(project),
             keys.pauses(project),
+            keys.control(project),
         )
 
     async def _call(self, whole: SettleReply, names: tuple[str, ...], args: list[Arg]) -> None:

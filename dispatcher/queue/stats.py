@@ -11,7 +11,7 @@ from dispatcher.errors import QueueError, QueueMisconfigured
 from dispatcher.model import STREAMS, Stream
 from dispatcher.queue.access import Access
 from dispatcher.queue.connection import Command
-from dispatcher.queue.keys import entry_time
+from dispatcher.queue.keys import GROUP, entry_time
 
 
 class ProjectStats(msgspec.Struct):
@@ -24,6 +24,7 @@ class ProjectStats(msgspec.Struct):
         delayed_due: of these, those whose time has come.
         next_due: when the first of them is due (Redis clock, seconds); None: none waits.
         dead: dead letters.
+        pending: entries that a worker has read and not settled.
         outcomes: entries in the outcome stream.
         paused_targets: members of the set of pauses.
         backlog: lanes + due + delayed already due: the number to scale on.
@@ -37,6 +38,7 @@ class ProjectStats(msgspec.Struct):
     dead: int
     outcomes: int
     paused_targets: int
+    pending: int = 0
 
     @property
     def backlog(self) -> int:
@@ -55,9 +57,11 @@ class Stats(Access):
         found = {}
         for project, commands in zip(projects, asked, strict=True):
             replies = [next(answers) for _ in commands]
-            for reply in replies:
+            for number, reply in enumerate(replies):
                 if isinstance(reply, QueueError):
-                    raise reply
+                    if "NOGROUP" not in str(reply):
+                        raise reply
+                    replies[number] = [0]  # nobody has read of this stream yet
             found[project] = _stats(replies, now)
         return found
 
@@ -67,6 +71,7 @@ class Stats(Access):
         return [
             *(("XLEN", stream) for stream in streams),
             *(("XRANGE", stream, "-", "+", "COUNT", 1) for stream in streams),
+            *(("XPENDING", stream, GROUP) for stream in streams),
             ("ZCARD", keys.delayed(project)),
             ("ZCOUNT", keys.delayed(project), "-inf", int(now * 1000)),
             ("ZRANGE", keys.delayed(project), 0, 0, "WITHSCORES"),
@@ -100,7 +105,7 @@ class Stats(Access):
 
 
 def _stats(replies: list[Any], now: float) -> ProjectStats:
-    lengths, firsts, rest = replies[:4], replies[4:8], replies[8:]
+    lengths, firsts, pending, rest = replies[:4], replies[4:8], replies[8:12], replies[12:]
     delayed, due, first_due, dead, outcomes, paused = rest
     oldest: dict[Stream, float] = {
         stream: max(0.0, now - entry_time(first[0][0].decode()))
@@ -116,4 +121,5 @@ def _stats(replies: list[Any], now: float) -> ProjectStats:
         dead=dead,
         outcomes=outcomes,
         paused_targets=paused,
+        pending=sum(summary[0] for summary in pending),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.queue.circuit import Circuit
@@ -66,6 +67,11 @@ class Queue(
     def now(self) -> float:
         """The Redis clock, in Unix seconds, estimated since the last reply that carried it."""
         return self.server.clock.now()
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """Failed calls so far, by kind."""
+        return self.server.errors
 
     @property
     def commands(self) -> int:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
 
-from pydantic import GetCoreSchemaHandler, SecretStr
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
@@ -45,7 +43,8 @@ class Kind:
         return core_schema.no_info_plain_validator_function(self.read)
 
 
-def _text(raw: object) -> str:
+def text_of(raw: object) -> str:
+    """A raw value as text without white space around it; ValueError if it is none."""
     if not isinstance(raw, str):
         raise ValueError  # noqa: TRY004 - pydantic collects ValueError; the sentence is made from `allowed`
     return raw.strip()
@@ -67,8 +66,8 @@ class Whole(Kind):
     @override
     def read(self, raw: object) -> int:
         if isinstance(raw, bool):
-            raise ValueError  # noqa: TRY004 - see _text
-        value = raw if isinstance(raw, int) else int(_text(raw).replace("_", ""))
+            raise ValueError  # noqa: TRY004 - see text_of
+        value = raw if isinstance(raw, int) else int(text_of(raw).replace("_", ""))
         if not self.low <= value <= self.high:
             raise ValueError
         return value
@@ -90,8 +89,8 @@ class Decimal(Kind):
     @override
     def read(self, raw: object) -> float:
         if isinstance(raw, bool):
-            raise ValueError  # noqa: TRY004 - see _text
-        value = float(raw) if isinstance(raw, int | float) else float(_text(raw))
+            raise ValueError  # noqa: TRY004 - see text_of
+        value = float(raw) if isinstance(raw, int | float) else float(text_of(raw))
         if not self.low <= value <= self.high:  # also false for nan
             raise ValueError
         return value
@@ -112,7 +111,7 @@ class Size(Kind):
 
     @override
     def read(self, raw: object) -> int:
-        value = raw if isinstance(raw, int) and not isinstance(raw, bool) else self._parse(_text(raw))
+        value = raw if isinstance(raw, int) and not isinstance(raw, bool) else self._parse(text_of(raw))
         if not self.low <= value <= self.high:
             raise ValueError
         return value
@@ -159,7 +158,7 @@ class Duration(Kind):
         if isinstance(raw, int | float) and not isinstance(raw, bool):
             value = float(raw)
         else:
-            value = self._parse(_text(raw))
+            value = self._parse(text_of(raw))
         if not self.low <= value <= self.high:
             raise ValueError
         return value
@@ -203,7 +202,7 @@ class OneOf(Kind):
 
     @override
     def read(self, raw: object) -> str:
-        word = _text(raw).lower()
+        word = text_of(raw).lower()
         if word in self.planned:
             raise ValueError("which is not available in this version")
         if word not in self.words:
@@ -225,7 +224,7 @@ class Pattern(Kind):
 
     @override
     def read(self, raw: object) -> str:
-        text = _text(raw)
+        text = text_of(raw)
         if re.fullmatch(self.shape, text) is None:
             raise ValueError
         return text
@@ -251,8 +250,8 @@ class ProjectIds(Kind):
 
     @override
     def read(self, raw: object) -> tuple[str, ...]:
-        items = raw if isinstance(raw, list | tuple) else _text(raw).split(",")
-        return tuple(dict.fromkeys(PROJECT_ID.read(item) for item in items if _text(item)))
+        items = raw if isinstance(raw, list | tuple) else text_of(raw).split(",")
+        return tuple(dict.fromkeys(PROJECT_ID.read(item) for item in items if text_of(item)))
 
     @override
     def show(self, value: object) -> str:
@@ -260,84 +259,25 @@ class ProjectIds(Kind):
 
 
 @dataclass(frozen=True)
-class Endpoint(Kind):
-    """Where a service is reached; a trailing slash is dropped."""
+class Flag(Kind):
+    """Yes or no."""
 
-    kind: ClassVar[str] = "URL"
-
-    @property
-    @override
-    def allowed(self) -> str:
-        return "a URL with http:// or https:// and a host"
-
-    @override
-    def read(self, raw: object) -> str:
-        text = _text(raw).rstrip("/")
-        url = urlsplit(text)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
-            raise ValueError
-        _ = url.port  # raises ValueError if it is no port
-        return text
-
-
-@dataclass(frozen=True)
-class RedisUrl(Kind):
-    """How Redis is reached. A secret: it may hold a password."""
-
-    kind: ClassVar[str] = "URL"
-    schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+    kind: ClassVar[str] = "word"
 
     @property
     @override
     def allowed(self) -> str:
-        return "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://h1,h2/master/0 or redis+cluster://h1,h2"
+        return "true, false"
 
     @override
-    def read(self, raw: object) -> SecretStr:
-        text = raw.get_secret_value() if isinstance(raw, SecretStr) else _text(raw)
-        scheme, separator, rest = text.partition("://")
-        if not separator or scheme not in self.schemes or not rest.strip("/"):
+    def read(self, raw: object) -> bool:
+        if isinstance(raw, bool):
+            return raw
+        word = text_of(raw).lower()
+        if word not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
             raise ValueError
-        return SecretStr(text)
+        return word in {"true", "1", "yes", "on"}
 
     @override
     def show(self, value: object) -> str:
-        return str(value)
-
-
-@dataclass(frozen=True)
-class FilePath(Kind):
-    """A file, looked at when it is needed."""
-
-    kind: ClassVar[str] = "path"
-
-    @property
-    @override
-    def allowed(self) -> str:
-        return "the path of a file"
-
-    @override
-    def read(self, raw: object) -> Path:
-        text = str(raw) if isinstance(raw, Path) else _text(raw)
-        if not text:
-            raise ValueError
-        return Path(text).expanduser()
-
-
-@dataclass(frozen=True)
-class CredentialsSource(Kind):
-    """`adc`, `none`, or the path of a service-account file or of a folder of them."""
-
-    kind: ClassVar[str] = "path"
-
-    @property
-    @override
-    def allowed(self) -> str:
-        return "a service-account file, a folder of them, adc or none"
-
-    @override
-    def read(self, raw: object) -> str:
-        text = str(raw) if isinstance(raw, Path) else _text(raw)
-        if not text:
-            raise ValueError
-        return text.lower() if text.lower() in {"adc", "none"} else str(Path(text).expanduser())
+        return str(value).lower()

@@ -16,19 +16,8 @@ from typing_extensions import override
 
 from dispatcher.errors import SettingsError
 from dispatcher.settings import sources
-from dispatcher.settings.kinds import (
-    CredentialsSource,
-    Decimal,
-    Duration,
-    Endpoint,
-    FilePath,
-    OneOf,
-    Pattern,
-    ProjectIds,
-    RedisUrl,
-    Size,
-    Whole,
-)
+from dispatcher.settings.kinds import Decimal, Duration, Flag, OneOf, Pattern, ProjectIds, Size, Whole
+from dispatcher.settings.places import CredentialsSource, Endpoint, FilePath, ProxyUrl, RedisUrl
 
 GOOGLE_FCM = "https://fcm.googleapis.com"
 GOOGLE_IID = "https://iid.googleapis.com"
@@ -57,6 +46,25 @@ class ProjectValues(BaseModel):
     )
     xmpp_endpoint: Annotated[str, Pattern(r"[A-Za-z0-9.-]+:[0-9]{1,5}", "host:port")] = Field(
         default=GOOGLE_XMPP, description="Host and port of the XMPP service"
+    )
+    proxy: Annotated[SecretStr, ProxyUrl()] = Field(
+        default=SecretStr(""),
+        description="HTTP proxy for messages and access tokens. HTTPS_PROXY of the environment is not looked at",
+    )
+    ca_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with certificates to trust beside the system's, read at the start",
+    )
+    tls_verify: Annotated[bool, Flag()] = Field(
+        default=True,
+        description="`false`: take any certificate. Whoever is in between reads and forges everything; the log, `/readyz` and a metric say so",
+    )
+    sender_id: Annotated[str, Pattern(r"[0-9]{1,20}", "a sender id (the project number, digits only)")] = (
+        Field(default="", description="Sender id (project number), for legacy services and device groups")
+    )
+    legacy_key_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="File that holds the server key for legacy services; read again when it changes",
     )
     batch_size: Annotated[int, Whole(1, 500)] = Field(
         default=500, description="Most messages in one `batch` request"
@@ -120,6 +128,14 @@ class ProjectValues(BaseModel):
         default="strict",
         description="`strict` refuses what FCM would refuse, unsent; `server` lets FCM judge",
     )
+    topic_payload_limit: Annotated[int, Size(1, 4096)] = Field(
+        default=4096,
+        description="Largest payload to a topic or condition in bytes; FCM's own pages say 2048 or 4096, and above 2048 there is a warning",
+    )
+    reserved_keys: Annotated[Literal["wide", "narrow"], OneOf(("wide", "narrow"))] = Field(
+        default="wide",
+        description="Keys refused in `data`: `wide`: `from`, `message_type`, `gcm`, `google*`, `gcm*`; `narrow`: of these only what FCM's newest schema names, `from`, `message_type`, `google.*`, `gcm.notification.*`",
+    )
 
     def concurrency(self, transport: Literal["batch", "v1"]) -> int:
         """Most requests in flight at once over this wire (streams over HTTP/2)."""
@@ -132,6 +148,15 @@ class ProjectSettings(ProjectValues):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    credential: Annotated[str, CredentialsSource(folder=False)] = Field(
+        default="",
+        description="Credential of this project alone, in place of the one from DISPATCHER_CREDENTIALS: service-account file, `adc`, `none` or `token-file:/path`",
+        json_schema_extra={"shown": "from `DISPATCHER_CREDENTIALS`"},
+    )
+
+
+TABLE_ONLY = frozenset(ProjectSettings.model_fields) - frozenset(ProjectValues.model_fields) - {"id"}
+"""What can be set for one project only, in its table."""
 
 
 class Settings(ProjectValues, BaseSettings):
@@ -151,7 +176,7 @@ class Settings(ProjectValues, BaseSettings):
     )
     credentials: Annotated[str, CredentialsSource()] = Field(
         default="",
-        description="Service-account file, a folder of such files, `adc` (the machine's own identity) or `none` (an endpoint that asks for no token)",
+        description="Service-account file, a folder of such files, `adc` (the machine's own identity, as GKE Workload Identity), `token-file:/path` (an access token as it is, for compatible servers) or `none` (an endpoint that asks for no token). Files are read again every 30 s: new keys are served, changed ones used, removed ones served no more",
     )
     projects: Annotated[tuple[str, ...], ProjectIds()] = Field(
         default=(),
@@ -212,7 +237,7 @@ class Settings(ProjectValues, BaseSettings):
                 found, and what is allowed; never the value of a secret.
         """
         names = frozenset(cls.model_fields)
-        file = sources.TomlFile(cls, config, names, frozenset(ProjectValues.model_fields))
+        file = sources.TomlFile(cls, config, names, TABLE_ONLY | frozenset(ProjectValues.model_fields))
         environment = sources.Environment(cls, environ, names)
         settings = sources.build(cls, file, environment)
         settings._read_tables(file)  # noqa: SLF001 - its own
@@ -252,12 +277,17 @@ class Settings(ProjectValues, BaseSettings):
             raise SettingsError(f"DISPATCHER_REDIS_URL is not set; allowed: {RedisUrl().allowed}")
         return url
 
+    @property
+    def own_credentials(self) -> dict[str, str]:
+        """Sources of credentials of single projects."""
+        return {project: table.credential for project, table in self._tables.items() if table.credential}
+
     def require_credentials(self) -> str:
-        """The source of credentials for all projects: a path, `adc` or `none`.
+        """The source of credentials for all projects; "" if every project that has one has its own.
 
         Raises:
-            SettingsError: none is set.
+            SettingsError: none is set, for any project.
         """
-        if not self.credentials:
+        if not self.credentials and not self.own_credentials:
             raise SettingsError(f"DISPATCHER_CREDENTIALS is not set; allowed: {CredentialsSource().allowed}")
         return self.credentials

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic.fields import FieldInfo
 
-from dispatcher.settings.model import ProjectValues, Settings
+from dispatcher.settings.model import TABLE_ONLY, ProjectSettings, ProjectValues, Settings
 from dispatcher.settings.sources import PREFIX, kind_of
 
 
@@ -25,9 +25,12 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """Every setting: those of the worker, then those that can be set for one project."""
+    """Every setting: those of the worker, those that can be set for one project, those only for one project."""
     worker = [name for name in Settings.model_fields if name not in ProjectValues.model_fields]
-    return [_row(name, Settings.model_fields[name]) for name in (*worker, *ProjectValues.model_fields)]
+    found = [_row(name, Settings.model_fields[name]) for name in (*worker, *ProjectValues.model_fields)]
+    # In a project's table only: no variable, the name as TOML has it.
+    alone = [(name, _row(name, ProjectSettings.model_fields[name])) for name in sorted(TABLE_ONLY)]
+    return found + [row._replace(variable=name, per_project=True) for name, row in alone]
 
 
 def _row(name: str, field: FieldInfo) -> Row:

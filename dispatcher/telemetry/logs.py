@@ -17,6 +17,8 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from dispatcher.telemetry.sampling import Sampler
+
 HIDDEN = "[hidden]"
 
 _SECRET_NAMES = frozenset(
@@ -136,6 +138,7 @@ def configure(
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
+            Sampler(),  # first: a line that is dropped costs nothing more
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

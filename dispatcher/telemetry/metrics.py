@@ -67,7 +67,7 @@ class Metrics:
         version: of this package, for `dispatcher_build_info`.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str) -> None:  # noqa: PLR0915 - one statement a metric: it is the table
         self.registry = CollectorRegistry(auto_describe=False)
         self._projects = ProjectLabels()
         self._rows: list[Row] = []
@@ -77,9 +77,10 @@ class Metrics:
         # fmt: off
         # What became of messages
         self.messages = c("messages", ("project", "status", "code"), "Messages settled, by outcome status and error code")
-        self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing to the outcome, of each message", OUTCOME_BOUNDS)
+        self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing to the outcome, of each job", OUTCOME_BOUNDS)
         self.possible_duplicates = c("possible_duplicates", _P, "Messages that may have been sent twice")
         self.unknown_fields = c("unknown_fields", _P, "Fields of stream entries that this version does not know and ignored")
+        self.message_warnings = c("message_warnings", ("project", "code"), "What looked wrong in messages that were sent all the same, by kind")
 
         # Sending
         self.attempts = c("attempts", ("project", "transport"), "Sends of messages, repeated ones too")
@@ -100,7 +101,11 @@ class Metrics:
         self.held = g("held_messages", _P, "Messages that wait because their target is paused (shared)")
         self.dead = g("dead_letters", _P, "Dead letters kept (shared)")
         self.unserved = g("unserved_jobs", _P, "Jobs that no worker reads: no credential for the project, or a misspelt lane (shared)")
-        self.outcomes_unread = g("outcomes_unread_entries", _P, "Entries of the outcome stream that not every reader has read (shared)")
+        self.outcomes = g("outcomes_entries", _P, "Entries of the outcome stream, one for each settled batch (shared)")
+        self.outcomes_unread = g("outcomes_unread_entries", _P, "Those that not every consumer group has read; estimated before Redis 7 (shared)")
+        self.outcomes_lag = g("outcomes_lag_seconds", _P, "Age of the oldest of these (shared)", "max")
+        self.outcomes_limit = g("outcomes_max_entries", _P, "Most entries the settings keep in the outcome stream", "min")
+        self.outcomes_retention = g("outcomes_retention_seconds", _P, "How long the settings keep unread outcomes", "min")
         self.retention_cut = c("retention_cut_entries", ("project", "stream"), "Entries that retention removed unread, of outcomes and dead")
         self.reclaimed = c("reclaimed_jobs", _P, "Jobs taken over from workers that are gone")
         self.stale_settlements = c("stale_settlements", _P, "Jobs whose settling came too late: another worker has them")
@@ -111,16 +116,18 @@ class Metrics:
         self.project_paused = g("project_paused", ("project", "reason"), "1 while the project is paused (shared)", "max")
         self.project_pauses = c("project_pauses", ("project", "reason"), "Times this worker paused the project")
         self.retries_over_budget = c("retries_over_budget", _P, "Retries put off because too large a share of the sends were retries")
-        self.quota_per_minute = g("quota_per_minute", _P, "Messages a minute that the settings grant the project")
+        self.quota_per_minute = g("quota_per_minute", _P, "Messages a minute that the settings let all workers send together: QUOTA_PER_MINUTE x QUOTA_USE")
         self.quota_used = c("quota_used_messages", _P, "Messages charged to the quota by this worker")
-        self.quota_wait = c("quota_wait_seconds", _P, "Time batches waited for quota")
+        self.quota_wait = c("quota_wait_seconds", _P, "Time for which sending stood still because the quota was used up, of this worker")
 
         # What it stands on
         self.credential_refreshes = c("credential_refreshes", ("project", "result"), "Access tokens fetched: ok or failed")
         self.credential_expires_in = g("credential_expires_in_seconds", _P, "Time until the access token expires", "min")
+        self.credential_problems = g("credential_problems", (), "Key and token files that cannot be used, and projects that lack one")
+        self.tls_unverified = g("tls_unverified", _P, "1 while the project's certificates are not looked at (tls_verify is off)", "max")
         self.redis_up = g("redis_up", (), "1 if Redis answered lately")
         self.redis_commands = c("redis_commands", (), "Commands sent to Redis")
-        self.redis_errors = c("redis_errors", ("kind",), "Redis errors: unavailable, full or misconfigured")
+        self.redis_errors = c("redis_errors", ("kind",), "Failed calls to Redis: unavailable, full, misconfigured or refused")
         self.redis_memory = g("redis_memory_bytes", (), "Memory that Redis uses (shared)", "max")
         self.redis_memory_limit = g("redis_memory_limit_bytes", (), "Its maxmemory; 0: none (shared)", "max")
         self.loop_lag = h("event_loop_lag_seconds", (), "How late the event loop woke", LAG_BOUNDS)

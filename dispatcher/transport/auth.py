@@ -9,26 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import json
 import random
+import ssl
 import time
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Protocol
 
-import google.auth
 import google.auth.exceptions
 import google.auth.transport.requests
 import requests
-from google.oauth2 import service_account
+import requests.adapters
+import urllib3
+import urllib3.exceptions
 
 from dispatcher.errors import CredentialsError
-
-SCOPES = ("https://www.googleapis.com/auth/firebase.messaging",)
-"""The narrow one; it suffices for sending."""
+from dispatcher.transport.route import DIRECT, Route
+from dispatcher.transport.secret_file import SecretFile
 
 AHEAD_S = 300.0
 """A token is renewed this long before it expires, and up to a fifth earlier, so that replicas do not do it at once."""
+
+FAILED_REST_S = 5.0
+FAILED_MOST_S = 60.0
+"""Between two tries of a refresh that fails; doubles from the first to the second. A batch that needs the token does
+not wait for it."""
 
 REFRESH_TIMEOUT_S = 10.0
 """For connecting to the token endpoint, and again for its answer. A drain may have to wait for it: Python joins the
@@ -83,17 +88,48 @@ class Credential(Protocol):
         ...
 
 
+class Flight:
+    """Something of which at most one is under way, and everybody who wants it waits for that one.
+
+    Args:
+        work: what is done; its failure is that of all who wait.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def join(self) -> None:
+        """Wait for the one that is under way, or start one."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+            self._task.add_done_callback(self._landed)
+        # Shielded: who stops waiting must not take it from the others. Its failure is everybody's, too: a hundred
+        # batches must not ask a broken endpoint one after the other.
+        await asyncio.shield(self._task)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled():
+            task.exception()  # seen, even if nobody waits for it any more
+
+
 class StaticToken:
     """A token that never changes; "" for servers that ask for none."""
 
-    refreshes = 0
-    failures = 0
     ready = True
     expires_in_s = float("inf")
     refresh_in_s = float("inf")
 
     def __init__(self, value: str = "") -> None:
-        self.current = value
+        self.refreshes = 0
+        self.failures = 0
+        self._value = value
+
+    @property
+    def current(self) -> str:
+        """The token."""
+        return self._value
 
     async def token(self) -> str:
         """The token."""
@@ -104,25 +140,75 @@ class StaticToken:
         return self.current
 
 
+class FileToken(StaticToken):
+    """A token out of a file, which somebody else renews there; a refusal has it read again at once.
+
+    Args:
+        file: where it stands.
+    """
+
+    def __init__(self, file: SecretFile) -> None:
+        super().__init__()
+        self._file = file
+        self._flight = Flight(self._reread)
+
+    @property
+    def current(self) -> str:
+        """The token as it was last read."""
+        return self._file.value
+
+    async def renew(self, refused: str) -> str:
+        """What the file holds by now (see `Credential.renew`)."""
+        if self.current == refused:
+            await self._flight.join()
+        return self.current
+
+    async def _reread(self) -> None:
+        self.refreshes += 1
+        try:
+            await asyncio.to_thread(self._file.reread)
+        except CredentialsError:
+            self.failures += 1
+            raise
+
+
 class GoogleCredential:
     """A google-auth credential with its own expiry, refreshed in a thread.
 
     Args:
         credentials: any google-auth credentials that are already scoped.
         label: what to call it in errors: the file name or `application default credentials`.
+        route: how its token endpoint is reached.
     """
 
-    def __init__(self, credentials: Any, label: str) -> None:
+    def __init__(self, credentials: Any, label: str, route: Route = DIRECT) -> None:
         self.refreshes = 0
         self.failures = 0
         self._credentials = credentials
         self._label = label
+        self._route = route
         self._token = ""
-        # The refresh under way, which everybody who needs one waits for.
-        self._flight: asyncio.Task[None] | None = None
+        self._flight = Flight(self._refresh)
         # Monotonic clock: a machine whose clock is set right must not lose its tokens by it.
         self._expires_at = 0.0
         self._refresh_at = 0.0
+        # After a failure, not before this; and how long the next rest is.
+        self._retry_at = 0.0
+        self._rest = FAILED_REST_S
+
+    def replace(self, credentials: Any, label: str) -> bool:
+        """Go on with another key; returns whether it is another one.
+
+        The token there is stays in use until the next one has come, which is fetched soon: a new key that does not
+        work shows at once, not when the old token expires.
+        """
+        if credentials is self._credentials:
+            return False
+        self._credentials = credentials
+        self._label = label
+        self._refresh_at = self._retry_at = 0.0
+        self._rest = FAILED_REST_S
+        return True
 
     @property
     def current(self) -> str:
@@ -141,8 +227,8 @@ class GoogleCredential:
 
     @property
     def refresh_in_s(self) -> float:
-        """Seconds until it should be renewed."""
-        return max(0.0, self._refresh_at - time.monotonic())
+        """Seconds until it should be renewed; after a failure until it should be tried again."""
+        return max(0.0, self._refresh_at - time.monotonic(), self._retry_at - time.monotonic())
 
     async def token(self) -> str:
         """The access token (see `Credential.token`)."""
@@ -154,37 +240,34 @@ class GoogleCredential:
         """A token other than `refused` (see `Credential.renew`)."""
         if self._token != refused and self.ready:
             return self._token  # somebody else's refusal has already renewed it
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._refresh())
-            self._flight.add_done_callback(self._landed)
-        # Shielded: who stops waiting must not take the refresh from the others. Its failure is everybody's, too:
-        # a hundred batches must not ask a broken endpoint one after the other.
-        await asyncio.shield(self._flight)
+        await self._flight.join()
         return self._token
-
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._flight = None
-        if not flight.cancelled():
-            flight.exception()  # seen, even if nobody waits for it any more
 
     async def _refresh(self) -> None:
         self.refreshes += 1
         asked: list[int] = []  # HTTP statuses of the token endpoint
+        credentials, label = self._credentials, self._label
         try:
-            token, lifetime = await asyncio.to_thread(self._fetch, asked)
+            token, lifetime = await asyncio.to_thread(self._fetch, credentials, asked)
         except Exception as error:  # noqa: BLE001 - google-auth lets parsers' errors through; none may end the worker
             self.failures += 1
-            raise _refusal(self._label, error, asked) from None
+            if credentials is self._credentials:
+                self._retry_at = time.monotonic() + self._rest
+                self._rest = min(self._rest * 2, FAILED_MOST_S)
+            raise _refusal(label, error, asked) from None
         now = time.monotonic()
+        self._rest = FAILED_REST_S
         self._token = token
         self._expires_at = now + lifetime
         # A short-lived token (an emulator's, a test's) is renewed at half its life.
         ahead = min(AHEAD_S, lifetime / 2) * random.uniform(1.0, 1.2)  # noqa: S311 - spreading, not secrecy
-        self._refresh_at = self._expires_at - ahead
+        # A key that was replaced meanwhile is tried soon.
+        self._refresh_at = self._expires_at - ahead if credentials is self._credentials else 0.0
 
-    def _fetch(self, asked: list[int]) -> tuple[str, float]:
+    def _fetch(self, credentials: Any, asked: list[int]) -> tuple[str, float]:
         """In a thread: one refresh; returns the token and the seconds it lives."""
         with requests.Session() as session:
+            self._prepare(session)
             request = google.auth.transport.requests.Request(session=session)
 
             def bounded(*args: Any, **kwargs: Any) -> Any:
@@ -193,12 +276,44 @@ class GoogleCredential:
                 asked.append(response.status)
                 return response
 
-            self._credentials.refresh(bounded)
-        expiry: dt.datetime | None = self._credentials.expiry  # naive UTC
+            credentials.refresh(bounded)
+        expiry: dt.datetime | None = credentials.expiry  # naive UTC
         lifetime = expiry.replace(tzinfo=dt.UTC).timestamp() - time.time() if expiry is not None else 3600.0
-        if not self._credentials.token:
+        if not credentials.token:
             raise ValueError("no token")
-        return str(self._credentials.token), lifetime
+        return str(credentials.token), lifetime
+
+    def _prepare(self, session: requests.Session) -> None:
+        # Not the environment's proxies and .netrc: a token takes the way its messages take.
+        session.trust_env = False
+        route = self._route
+        if not route.verify:
+            session.verify = False
+            # The worker says it once, in its own words.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        elif route.ca_file:
+            session.mount("https://", _Adapter(_private_tls(route)))
+        if route.proxy:
+            session.proxies = {"http": route.proxy, "https": route.proxy}
+
+
+@lru_cache(maxsize=64)
+def _private_tls(route: Route) -> ssl.SSLContext:
+    return route.tls()
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Trusts a private CA beside the public ones; `requests` by itself knows one or the other."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._tls, **kwargs)
 
 
 def _refusal(label: str, error: Exception, asked: list[int]) -> CredentialsError:
@@ -226,99 +341,3 @@ def _refusal(label: str, error: Exception, asked: list[int]) -> CredentialsError
         cause = error.__cause__ or error
         what = f"no answer from the token endpoint ({type(cause).__name__}); check the network"
     return CredentialsError(f"{label}: {what}")
-
-
-def load_credentials(source: str, projects: Iterable[str] = ()) -> dict[str, Credential]:
-    """The credentials that the CREDENTIALS setting names.
-
-    Args:
-        source: a service-account file, a folder of them (one project each), `adc` or `none`.
-        projects: the PROJECTS setting; empty: every project that has a credential. `adc` and `none` need it
-            where the environment does not name the project.
-
-    Returns:
-        Project id -> credential. Nothing is fetched yet.
-
-    Raises:
-        CredentialsError: a file cannot be read, or a project of `projects` has none.
-    """
-    wanted = list(projects)
-    if source == "none":
-        if not wanted:
-            raise CredentialsError("CREDENTIALS=none needs PROJECTS: name the project ids to serve")
-        return {project: StaticToken() for project in wanted}
-    if source == "adc":
-        return _default_credentials(wanted)
-    path = Path(source)
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-    except OSError as error:
-        raise CredentialsError(f"CREDENTIALS: {source} cannot be read ({error.strerror})") from None
-    found = _folder(path, files) if files != [path] else dict([_service_account(path)])
-    missing = [project for project in wanted if project not in found]
-    if missing:
-        raise CredentialsError(
-            f"PROJECTS names {missing[0]}, but {source} holds no key for it; add its service-account file"
-        )
-    return {project: found[project] for project in wanted} if wanted else found
-
-
-def _folder(path: Path, files: list[Path]) -> dict[str, Credential]:
-    """Every key in a folder.
-
-    Names that begin with a dot are passed over: a Kubernetes mount's `..data` and `..2026_...` are the same keys
-    again, others are what editors and archives leave behind.
-    """
-    found: dict[str, Credential] = {}
-    for file in files:
-        if file.suffix != ".json" or file.name.startswith("."):
-            continue
-        project, credential = _service_account(file)
-        if project in found:
-            raise CredentialsError(
-                f"{file}: a second key for project {project}; keep one file for each project"
-            )
-        found[project] = credential
-    if not found:
-        raise CredentialsError(
-            f"CREDENTIALS: no *.json file in {path}; put one service-account file there a project"
-        )
-    return found
-
-
-def _service_account(file: Path) -> tuple[str, Credential]:
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise CredentialsError(
-            f"CREDENTIALS: {file} is neither a file nor a folder, nor `adc` or `none`"
-        ) from None
-    except OSError as error:
-        raise CredentialsError(f"{file}: cannot be read ({error.strerror})") from None
-    try:
-        info = json.loads(content)
-        project = info["project_id"]
-        credentials = service_account.Credentials.from_service_account_info(info, scopes=SCOPES)  # type: ignore[no-untyped-call]
-    except Exception:  # noqa: BLE001 - whatever a parser of JSON or of keys raises
-        project = credentials = None
-    if not isinstance(project, str) or not project:
-        # Said here, where the parser's own text is gone: it may quote the key.
-        raise CredentialsError(
-            f"{file}: not a service-account key; download one under Project settings, Service accounts"
-        )
-    return project, GoogleCredential(credentials, str(file))
-
-
-def _default_credentials(wanted: list[str]) -> dict[str, Credential]:
-    try:
-        credentials, project = google.auth.default(scopes=SCOPES)
-    except google.auth.exceptions.GoogleAuthError as error:
-        text = str(error.args[0] if error.args else error).replace("\n", " ")[:200]
-        raise CredentialsError(
-            f"CREDENTIALS=adc: {text} Set GOOGLE_APPLICATION_CREDENTIALS, or run where a service account is attached"
-        ) from None
-    names = wanted or ([project] if project else [])
-    if not names:
-        raise CredentialsError("CREDENTIALS=adc does not tell the project here: set PROJECTS")
-    shared = GoogleCredential(credentials, "application default credentials")
-    return dict.fromkeys(names, shared)

@@ -1,4 +1,4 @@
-"""The pooled connections: one aiohttp session for a worker, and one POST with its failures named.
+"""The pooled connections: one aiohttp session for each route, and one POST with its failures named.
 
 aiohttp speaks HTTP/1.1 only; a connection carries one request at a time and goes back to the pool after it.
 
@@ -10,7 +10,6 @@ much of the answer had arrived (`Answer.body`: the parts of a broken batch answe
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -21,6 +20,7 @@ import msgspec
 from aiohttp.http_writer import StreamWriter
 
 from dispatcher.model import SendError
+from dispatcher.transport.route import DIRECT, Route
 from dispatcher.transport.wire import not_sent, unknown_fate
 
 KEEP_ALIVE_S = 30.0
@@ -55,16 +55,18 @@ class Answer(msgspec.Struct):
 
 
 class Session:
-    """The worker's HTTP client; an async context manager.
+    """HTTP connections over one route; an async context manager.
 
     Args:
-        ca_file: a private CA to trust instead of the system's.
-        proxy: URL of an HTTP proxy.
+        route: the way out.
+
+    Raises:
+        SettingsError: its CA file will not do.
     """
 
-    def __init__(self, *, ca_file: str | None = None, proxy: str | None = None) -> None:
-        self._ca_file = ca_file
-        self._proxy = proxy
+    def __init__(self, route: Route = DIRECT) -> None:
+        self._route = route
+        self._tls = route.tls()
         self._client: aiohttp.ClientSession | None = None
         self._waiting: set[asyncio.Timeout] = set()
         self._cut_off = False
@@ -72,12 +74,13 @@ class Session:
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
             limit=0,  # the sending stage limits each project; a common limit would let one starve another
-            ssl=ssl.create_default_context(cafile=self._ca_file),
+            ssl=self._tls,
             keepalive_timeout=KEEP_ALIVE_S,
             # Explicit, because an installed aiodns would silently change the default.
             resolver=aiohttp.ThreadedResolver(),
             ttl_dns_cache=60,
         )
+        login = self._route.proxy_login
         self._client = aiohttp.ClientSession(
             connector=connector,
             request_class=_Request,
@@ -87,7 +90,9 @@ class Session:
             auto_decompress=False,  # nothing compressed is asked for
             skip_auto_headers=("Accept", "User-Agent", "Content-Type"),
             headers={"Accept-Encoding": "identity"},
-            proxy=self._proxy,
+            # Apart, because aiohttp's errors show the URL.
+            proxy=self._route.proxy_address or None,
+            proxy_auth=aiohttp.BasicAuth(*login) if login is not None else None,
         )
         return self
 
@@ -187,6 +192,9 @@ class Session:
         """The failure in one line; class names, because aiohttp has no text for some."""
         if limit.expired():
             return "the worker stopped" if self._cut_off else f"nothing more within {timeout_s:g} s"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            return f"the certificate of {error.host}:{error.port} is not trusted ({why}); see CA_FILE"
         return f"{type(error).__name__} {error}".strip().replace("\n", " ")[:200]
 
 

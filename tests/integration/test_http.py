@@ -43,6 +43,7 @@ async def test_ready_with_redis_and_a_token(worker):
             "redis": {"ok": True, "silent_s": 0.1},
             "credentials": {"ok": True, "projects": ["demo-a"]},
             "draining": False,
+            "tls": {"unverified": []},
         },
     )
 

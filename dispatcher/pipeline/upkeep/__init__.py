@@ -10,6 +10,7 @@ its docstring names. A failed round is logged and tried again: no duty ends beca
 | `recoverer` | takes over what dead workers left, suspects of poison apart |
 | `reconciler` | finds entries that Redis gave us and that never arrived |
 | `controller` | pauses, probes and verdicts that all replicas share |
+| `key_watcher` | follows the credential files: projects come and go, keys change |
 | `refresher` | renews access tokens ahead of their expiry |
 | `janitor` | retention of outcomes and dead letters, dead consumers |
 | `observer` | gauges |

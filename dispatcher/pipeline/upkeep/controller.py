@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
+from dispatcher.model import ErrorCode
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.queue.control import Control
@@ -15,6 +16,15 @@ LOOK_S = 1.0
 """The promise: every replica knows within a second."""
 
 VERDICT = "transport"
+
+
+_CODES = frozenset(ErrorCode)
+
+
+def pause_label(reason: str) -> str:
+    """The bounded part of a pause's reason: the error code it begins with, or `manual` for an operator's words."""
+    code = reason.partition(":")[0]
+    return code if code in _CODES else "manual"
 
 
 class Controller(Duty):
@@ -38,9 +48,10 @@ class Controller(Duty):
     async def round(self) -> float | None:
         """Look once."""
         for project_id, control in (await self._queue.controls(list(self._projects))).items():
-            project = self._projects[project_id]
-            await self._pause(project, control)
-            await self._verdict(project, control)
+            project = self._projects.get(project_id)
+            if project is not None:  # gone meanwhile
+                await self._pause(project, control)
+                await self._verdict(project, control)
         return None
 
     async def _pause(self, project: Project, control: Control) -> None:
@@ -56,8 +67,10 @@ class Controller(Duty):
             project.probing = await self._queue.claim_probe(project.id)
             project.paused_until = control.now + 2 * LOOK_S
         self._metrics.project_paused.forget(project.id)
-        if control.pause_until:
-            self._metrics.project_paused.of(project.id, control.pause_reason).set(1)
+        if project.id in self._projects:
+            if control.pause_until:
+                self._metrics.project_paused.of(project.id, pause_label(control.pause_reason)).set(1)
+            self._metrics.held.of(project.id).set(control.held)
         project.wake.set()
 
     async def _verdict(self, project: Project, control: Control) -> None:

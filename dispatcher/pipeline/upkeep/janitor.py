@@ -42,9 +42,18 @@ class Janitor(Duty):
             keep = project.settings
             await self._trim(project, "outcomes", keep.outcomes_retention_s, keep.outcomes_max_entries)
             await self._trim(project, "dead", keep.dead_retention_s, keep.dead_max_entries)
+            await self._watch_readers(project)
             await self._queue.prune_pauses(project.id)
             await self._queue.forget_dead(project.id)
         return None
+
+    async def _watch_readers(self, project: Project) -> None:
+        unread = await self._queue.unread(project.id)
+        metrics, keep = self._metrics, project.settings
+        metrics.outcomes_unread.of(project.id).set(unread.entries)
+        metrics.outcomes_lag.of(project.id).set(unread.age)
+        metrics.outcomes_limit.of(project.id).set(keep.outcomes_max_entries)
+        metrics.outcomes_retention.of(project.id).set(keep.outcomes_retention_s)
 
     async def _trim(
         self, project: Project, which: Literal["outcomes", "dead"], retention_s: float, max_entries: int

@@ -43,7 +43,7 @@ class LeaseKeeper(Duty):
     async def round(self) -> float | None:
         """Renew what is held, acquire what is not."""
         loop = asyncio.get_running_loop()
-        held = [project for project in self._projects.values() if project.lease.epoch]
+        held = [project for project in self._projects.values() if project.lease.ever_held]
         # From before the call was sent: Redis may have counted from then.
         asked = loop.time()
         lost = (
@@ -58,14 +58,17 @@ class LeaseKeeper(Duty):
                     project.reconcile = True
                 lease.valid_until = asked + self._lease_s
                 project.wake.set()
-        for project in self._projects.values():
-            if project.id in lost or not project.lease.epoch:
+        for project in list(self._projects.values()):
+            # Projects go while this waits for Redis.
+            if self._projects.get(project.id) is project and (
+                project.id in lost or not project.lease.ever_held
+            ):
                 await self._acquire(project)
         return None
 
     async def _acquire(self, project: Project) -> None:
         lease = project.lease
-        if lease.epoch:
+        if lease.ever_held:
             self._metrics.leases_lost.of(project.id).inc()
             self._log.warning("lease_lost", project=project.id, epoch=lease.epoch)
         asked = asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
 
 EVERY_S = 2.0
+MEMORY_EVERY_S = 10.0
 UNSERVED_EVERY_S = 60.0
 LAG_EVERY_S = 0.1
 
@@ -48,7 +49,9 @@ class Observer(Duty):
         self._room = room
         self._connections = connections
         self._metrics = metrics
+        self._memory_next = 0.0
         self._unserved_next = 0.0
+        self._unserved_projects: set[str] = set()
         self.redis_seen_at = float("-inf")
 
     async def round(self) -> float | None:
@@ -65,14 +68,23 @@ class Observer(Duty):
         up.set(1)
         self.redis_seen_at = loop.time()
         for project_id, found in stats.items():
+            if project_id not in self._projects:
+                continue  # gone meanwhile
             for stream, count in found.lanes.items():
                 metrics.backlog.of(project_id, stream).set(
                     count + (found.delayed_due if stream == "due" else 0)
                 )
                 metrics.oldest_age.of(project_id, stream).set(found.oldest.get(stream, 0.0))
             metrics.delayed.of(project_id).set(found.delayed)
+            metrics.pending.of(project_id).set(found.pending)
+            metrics.outcomes.of(project_id).set(found.outcomes)
             metrics.dead.of(project_id).set(found.dead)
             metrics.paused_targets.of(project_id).set(found.paused_targets)
+        if loop.time() >= self._memory_next:
+            self._memory_next = loop.time() + MEMORY_EVERY_S
+            used, limit = await self._queue.memory()
+            metrics.redis_memory.of().set(used)
+            metrics.redis_memory_limit.of().set(limit)
         if loop.time() >= self._unserved_next:
             self._unserved_next = loop.time() + UNSERVED_EVERY_S
             await self._unserved()
@@ -85,15 +97,28 @@ class Observer(Duty):
             metrics.in_flight.of(project.id).set(self._room.held(project.id))
             metrics.requests_in_flight.of(project.id).set(project.concurrency.running)
             metrics.concurrency_limit.of(project.id).set(project.concurrency.limit)
+            keep = project.settings
+            metrics.quota_per_minute.of(project.id).set(keep.quota_per_minute * keep.quota_use)
         metrics.in_flight_bytes.of().set(self._room.nbytes)
         metrics.redis_commands.of().value = self._queue.commands
+        for kind, count in self._queue.errors.items():
+            metrics.redis_errors.of(kind).value = count
         metrics.connections.of("http").set(self._connections())
         return metrics.render()
 
     async def _unserved(self) -> None:
-        for (project_id, lane), count in (await self._queue.unserved(list(self._projects))).items():
-            self._metrics.unserved.of(project_id).set(count)
+        found = await self._queue.unserved(list(self._projects))
+        totals = dict.fromkeys(self._unserved_projects, 0)
+        for (project_id, lane), count in found.items():
+            totals[project_id] = totals.get(project_id, 0) + count
             self._log.warning("unserved_jobs", project=project_id, lane=lane, jobs=count)
+        for project_id, count in totals.items():
+            # At 0 once more before it goes, so that it is seen to end.
+            if project_id not in self._projects and not count:
+                self._metrics.unserved.forget(project_id)
+            else:
+                self._metrics.unserved.of(project_id).set(count)
+        self._unserved_projects = {project_id for project_id, count in totals.items() if count}
 
 
 async def watch_loop(metrics: Metrics) -> None:

@@ -38,12 +38,14 @@ class Reconciler(Duty):
 
     async def round(self) -> float | None:
         """Reconcile the projects that ask for it, and now and then all."""
+        if self._intake.suspended:
+            return None  # a suspect of poison is alone in this process
         now = asyncio.get_running_loop().time()
         everyone = now >= self._next
         if everyone:
             self._next = now + EVERY_S
         for project in list(self._projects.values()):
-            if (everyone or project.reconcile) and project.lease.holds(now):
+            if (everyone or project.reconcile) and project.lease.holds(now) and not project.leaving:
                 project.reconcile = False
                 try:
                     for stream in STREAMS:
@@ -64,8 +66,10 @@ class Reconciler(Duty):
         unknown -= project.held[stream]
         ids = sorted(unknown)
         for start in range(0, len(ids), ADOPT_AT_ONCE):
-            adopted = await self._queue.adopt(project.id, stream, epoch, ids[start : start + ADOPT_AT_ONCE])
-            if adopted:
-                self._log.info("entries_adopted", project=project.id, stream=stream, jobs=len(adopted))
-                entries = [(entry_id, fields) for entry_id, fields, _ in adopted]
-                await self._intake.accept(project, stream, entries, epoch)
+            with self._intake.reading():
+                page = ids[start : start + ADOPT_AT_ONCE]
+                adopted = await self._queue.adopt(project.id, stream, epoch, page)
+                if adopted:
+                    self._log.info("entries_adopted", project=project.id, stream=stream, jobs=len(adopted))
+                    entries = [(entry_id, fields) for entry_id, fields, _ in adopted]
+                    await self._intake.accept(project, stream, entries, epoch)

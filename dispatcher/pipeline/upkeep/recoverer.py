@@ -81,6 +81,7 @@ class Recoverer(Duty):
             if (
                 not lease.holds(now)
                 or now - lease.held_since < self._lease_s
+                or project.leaving
                 or project.paused(self._queue.now())
             ):
                 continue
@@ -89,10 +90,15 @@ class Recoverer(Duty):
                 while (
                     more
                     and lease.holds(loop.time())
+                    and not project.leaving
                     and self._room.free(project.id, "high", self._room.max_messages).messages
                 ):
                     epoch = lease.epoch
-                    reclaimed = await self._queue.reclaim(project.id, orphan.stream, orphan.owner, epoch)
+                    with self._intake.reading():
+                        reclaimed = await self._queue.reclaim(project.id, orphan.stream, orphan.owner, epoch)
+                        # Ours from here on, though a suspect may wait long for its turn: the reconciler must
+                        # not find them unknown and adopt them a second time.
+                        project.held[orphan.stream].update([entry_id for entry_id, _ in reclaimed.entries])
                     more = reclaimed.more and bool(reclaimed.entries)
                     if reclaimed.entries:
                         await self._take(project, orphan.stream, orphan.owner, reclaimed, epoch)
@@ -123,17 +129,16 @@ class Recoverer(Duty):
                 identify(project.id, stream, entry_id, fields, project.limits)
                 for entry_id, fields in reclaimed.entries
             ]
-            project.held[stream].update(ids)
             self._room.take(project.id, len(jobs), sum(job.nbytes for job in jobs))
             await self._settling.put(
                 Finished(project, unsent_batch(project, stream, jobs, epoch), verdict=POISONED)
             )
             return
-        watcher = Watcher(ids)
+        watcher = Watcher(stream, ids)
         project.watchers.append(watcher)
         try:
             if crashes >= ALONE:
-                await self._alone()
+                await self._alone(project, stream, ids)
             await self._intake.accept(project, stream, reclaimed.entries, epoch, alone=True)
             # A suspect may be waiting for quota or be put back by a pause: either way it leaves in the end.
             await watcher.done.wait()
@@ -141,18 +146,21 @@ class Recoverer(Duty):
             project.watchers.remove(watcher)
             self._intake.suspended = False
 
-    async def _alone(self) -> None:
-        """Wait until nothing else is in this process."""
+    async def _alone(self, project: Project, stream: Stream, suspects: list[str]) -> None:
+        """Wait until nothing but these entries is in this process."""
         self._intake.suspended = True
-        await self._intake.reads_done()
-        while any(any(project.held.values()) for project in self._projects.values()):
-            watchers = []
-            for project in self._projects.values():
-                ids = [entry_id for held in project.held.values() for entry_id in held]
-                if ids:
-                    watcher = Watcher(ids)
-                    project.watchers.append(watcher)
-                    watchers.append((project, watcher))
-            for project, watcher in watchers:
+        while True:
+            await self._intake.reads_done()
+            watched = []
+            for other in self._projects.values():
+                for held_stream, held in other.held.items():
+                    ids = held.difference(suspects) if (other, held_stream) == (project, stream) else held
+                    if ids:
+                        watcher = Watcher(held_stream, ids)
+                        other.watchers.append(watcher)
+                        watched.append((other, watcher))
+            if not watched:
+                return
+            for other, watcher in watched:
                 await watcher.done.wait()
-                project.watchers.remove(watcher)
+                other.watchers.remove(watcher)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError
@@ -15,6 +17,8 @@ LOOK_S = 5.0
 class Refresher(Duty):
     """Fetches the first token of every project at the start and the next ones in time.
 
+    Each project by itself: a token endpoint that does not answer holds up nobody else's refresh.
+
     Args:
         projects: all projects served.
         metrics: the worker's.
@@ -26,24 +30,40 @@ class Refresher(Duty):
         self._projects = projects
         self._metrics = metrics
         self._failed: set[str] = set()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Rounds until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            await super().run()
 
     async def round(self) -> float | None:
-        """Renew what is due."""
+        """Begin what is due."""
+        self._failed.intersection_update(self._projects)
         for project in list(self._projects.values()):
-            credential = project.credential
-            if credential.refresh_in_s <= 0:
-                try:
-                    await credential.renew(credential.current)
-                except CredentialsError as error:
-                    if project.id not in self._failed:
-                        self._failed.add(project.id)
-                        self._log.error("credentials_failed", project=project.id, error=str(error))
-                else:
-                    self._failed.discard(project.id)
-            metrics = self._metrics
-            metrics.credential_refreshes.of(project.id, "ok").value = (
-                credential.refreshes - credential.failures
-            )
-            metrics.credential_refreshes.of(project.id, "failed").value = credential.failures
-            metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)
+            if project.credential.refresh_in_s <= 0 and project.id not in self._under_way:
+                task = self._tasks.create_task(self._renew(project), name=f"refreshing {project.id}")
+                self._under_way[project.id] = task
+            self._show(project)
         return None
+
+    async def _renew(self, project: Project) -> None:
+        try:
+            await project.credential.renew(project.credential.current)
+        except CredentialsError as error:
+            if project.id not in self._failed:
+                self._failed.add(project.id)
+                self._log.error("credentials_failed", project=project.id, error=str(error))
+        else:
+            self._failed.discard(project.id)
+        finally:
+            del self._under_way[project.id]
+        self._show(project)
+
+    def _show(self, project: Project) -> None:
+        if self._projects.get(project.id) is not project:
+            return  # gone meanwhile
+        credential, metrics = project.credential, self._metrics
+        metrics.credential_refreshes.of(project.id, "ok").value = credential.refreshes - credential.failures
+        metrics.credential_refreshes.of(project.id, "failed").value = credential.failures
+        metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)

@@ -37,6 +37,7 @@ local function flat_fields(text, slot)
   return flat
 end
 
+local freed = 0
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
 if #due > 0 then
   redis.call('HDEL', KEYS[2], '')
@@ -48,6 +49,7 @@ for i = 1, #due, 2 do
     local slot = nil
     if string.byte(fields) == 83 then
       slot, fields = tonumber(due[i + 1]), string.sub(fields, 2)
+      freed = freed + 1
     end
     local flat = flat_fields(fields, slot)
     if flat then
@@ -60,4 +62,8 @@ for i = 1, #due, 2 do
   redis.call('ZREM', KEYS[1], member)
   redis.call('HDEL', KEYS[2], member)
 end
-return { #due / 2, next_due(), 0, time[1], time[2] }
+local left = next_due()
+if #due > 0 and (left < 0 or (freed > 0 and redis.call('HINCRBY', KEYS[4], 'held', -freed) <= 0)) then
+  redis.call('HDEL', KEYS[4], 'held')
+end
+return { #due / 2, left, 0, time[1], time[2] }

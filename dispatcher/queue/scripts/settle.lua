@@ -1,6 +1,6 @@
 -- Settle entries of one work stream: acknowledge, delete, and record what became of them; each at most once.
 --
--- KEYS  1 work stream   2 the caller's lease   3 outcomes   4 delayed   5 delayed jobs   6 dead   7 pauses
+-- KEYS  1 work stream   2 the caller's lease   3 outcomes   4 delayed   5 delayed jobs   6 dead   7 pauses   8 control
 --       (campaign and dedup keys of the same slot stand in the effects)
 -- ARGV  1 group   2 consumer   3 lease epoch under which the entries were read   4 n
 --       5 .. 4+n        entry ids
@@ -78,6 +78,7 @@ redis.call('ZCARD', KEYS[4])
 redis.call('HLEN', KEYS[5])
 redis.call('XLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
+redis.call('HLEN', KEYS[8])
 for _, effect in ipairs(effects) do
   if effect[5] then
     redis.call('HLEN', effect[5][1])
@@ -144,7 +145,7 @@ if outcomes ~= '' then
 end
 
 -- A paused target is a schedule: whoever waits for it takes the next free slot and moves it on.
-local pruned = false
+local pruned, held = false, 0
 local function take_slot(target, interval, pause_end)
   if not pruned then
     redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', '(' .. now)
@@ -166,6 +167,7 @@ for _, effect in ipairs(effects) do
       if job[4] then
         -- The mark tells promotion that the score is a slot, to be carried on in `_state`.
         due, fields = take_slot(job[4], job[5], job[6]), 'S' .. fields
+        held = held + 1
       end
       redis.call('ZADD', KEYS[4], due, job[1])
       redis.call('HSET', KEYS[5], job[1], fields)
@@ -183,6 +185,10 @@ for _, effect in ipairs(effects) do
       redis.call('DEL', dedup[1])
     end
   end
+end
+if held > 0 then
+  -- For people only; promotion counts it down, and begins anew whenever nothing waits.
+  redis.call('HINCRBY', KEYS[8], 'held', held)
 end
 
 return { n - #stale, late_count, time[1], time[2], stale }

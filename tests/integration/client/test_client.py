@@ -1,12 +1,14 @@
 """The Producer writes jobs as the contract has them, and the OutcomeReader reads them back."""
 
 import json
+import re
 
 import pytest
 
-from dispatcher.client import OutcomeReader, Producer
+from dispatcher.client import MessageWarning, OutcomeReader, Producer
 from dispatcher.errors import ProtocolError, QueueUnavailable
 from dispatcher.protocol.job import DecodeLimits, decode_entry
+from dispatcher.protocol.rules import Checks
 
 PROJECT = "demo-orchard-41"
 HI = {"notification": {"title": "Hi"}}
@@ -103,6 +105,58 @@ async def test_what_would_be_no_job_is_refused_at_once(producer, redis_client, m
     with pytest.raises(ValueError, match=mend):
         await producer.send(PROJECT, message, **options)
     assert await redis_client.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "said"),
+    [
+        (HI, {}, "message: found no target; give exactly one of token"),
+        (
+            {"token": "t", "data": {"k": 17}},
+            {},
+            "message.data.k: found the number 17; every value is a string",
+        ),
+        ({"token": "t", "notificaton": {}}, {}, "message.notificaton: found an unknown name; did you mean"),
+        ({"token": "t"}, {"tokens": ["u"]}, "message.token: found a target; take it out"),
+        ({"token": "t"}, {"attributes": "x" * 2000}, "attributes: found 2002 bytes"),
+        ({"token": "t"}, {"deliver_at": 9.0, "expires_at": 8.0}, "deliver_at: found a time at or after"),
+    ],
+)
+async def test_what_the_worker_would_reject_is_refused_in_its_words(
+    producer, redis_client, message, options, said
+):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        await producer.send(PROJECT, message, **options)
+    assert await redis_client.keys("*") == []
+
+
+async def test_a_message_for_many_tokens_is_checked_too(producer, redis_client):
+    with pytest.raises(ValueError, match=r"message\.token: found a target"):
+        await producer.send_to_tokens(PROJECT, {"token": "t"}, ["u"] * 501)
+    assert await redis_client.keys("*") == []
+
+
+async def test_one_wrong_message_keeps_all_of_a_call_out(producer, redis_client):
+    with pytest.raises(ValueError, match="found no target"):
+        await producer.send_many(PROJECT, [{"token": "t"}, HI])
+    assert await redis_client.keys("*") == []
+
+
+async def test_a_producer_may_leave_the_checks_to_the_worker_or_set_its_own(redis_server, redis_client):
+    async with Producer.at(redis_server.url, limits=None) as unchecked:
+        await unchecked.send(PROJECT, HI)
+    (job,) = await jobs(redis_client)
+    assert job.refusal.code == "invalid-recipient"
+    narrow = DecodeLimits(checks=Checks(narrow_keys=True))
+    async with Producer.at(redis_server.url, limits=narrow) as producer:
+        await producer.send(PROJECT, {"token": "t", "data": {"gcm": "x"}})
+
+
+async def test_what_only_looks_wrong_is_enqueued_with_a_warning(producer, redis_client):
+    with pytest.warns(MessageWarning, match='badge: found the string "42"') as told:
+        await producer.send(PROJECT, {"token": "t", "apns": {"payload": {"aps": {"badge": "42"}}}})
+    assert told[0].filename == __file__
+    assert len(await jobs(redis_client)) == 1
 
 
 async def test_lists_that_make_no_sense_are_refused(producer):

@@ -9,24 +9,32 @@ import pytest
 from dispatcher.errors import CredentialsError
 from dispatcher.model import Action
 from dispatcher.policy.classify import classify
-from dispatcher.transport.auth import GoogleCredential, load_credentials
+from dispatcher.transport.auth import Credential, GoogleCredential
 from dispatcher.transport.batch import BatchTransport
+from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.v1 import V1Transport
 from dispatcher.transport.wire import Timeouts
 
 
 @pytest.fixture
 def credential(emulator) -> GoogleCredential:
-    return load_credentials(emulator.keys["demo"])["demo"]
+    return loaded(emulator.keys["demo"])["demo"]
+
+
+def loaded(source: str) -> dict[str, Credential]:
+    keyring = Keyring(source)
+    keyring.load()
+    return keyring.credentials
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's proxies play no part."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
 
 def test_the_emulators_folder_serves_its_projects(emulator) -> None:
-    assert set(load_credentials(str(Path(emulator.keys["demo"]).parent))) == {"demo", "other"}
+    assert set(loaded(str(Path(emulator.keys["demo"]).parent))) == {"demo", "other"}
 
 
 @pytest.mark.parametrize("wire", ["batch", "v1"])
@@ -91,7 +99,7 @@ async def test_a_key_the_endpoint_does_not_know_is_refused(emulator, tmp_path: P
     forged = tmp_path / "key.json"
     forged.write_text(json.dumps(key_of(emulator, "demo") | {"private_key": other["private_key"]}))
     with pytest.raises(CredentialsError, match="Invalid JWT Signature") as caught:
-        await load_credentials(str(forged))["demo"].token()
+        await loaded(str(forged))["demo"].token()
     assert caught.value.permanent
     assert other["private_key"][60:90] not in str(caught.value)
 
@@ -138,6 +146,6 @@ async def test_an_endpoint_that_is_not_there_is_told_in_one_line(emulator, tmp_p
     with pytest.raises(
         CredentialsError, match=r"no answer from the token endpoint \(.*check the network"
     ) as caught:
-        await load_credentials(str(moved))["demo"].token()
+        await loaded(str(moved))["demo"].token()
     assert not caught.value.permanent
     assert "\n" not in str(caught.value)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dispatcher.model import Fate, SendError
+from dispatcher.transport.route import Route
 from dispatcher.transport.session import Answer, Session
 
 MOST = 1 << 16
@@ -437,7 +438,7 @@ async def test_a_private_authority_is_trusted_when_named(
 ) -> None:
     async with (
         serve(lambda it: it.say(whole(b"ok")), ssl=server_tls) as peer,
-        Session(ca_file=str(certificate)) as session,
+        Session(Route(ca_file=str(certificate))) as session,
     ):
         assert (await post(session, peer.url)).body == b"ok"
 
@@ -459,7 +460,7 @@ async def test_a_handshake_with_what_speaks_no_tls_is_not_sent(session, serve, w
 
 
 async def test_a_proxy_that_is_not_there_or_refuses_is_not_sent() -> None:
-    async with Session(proxy=f"http://127.0.0.1:{closed_port()}") as session:
+    async with Session(Route(f"http://127.0.0.1:{closed_port()}")) as session:
         assert (await post(session, "http://fcm.invalid/")).fate is Fate.NOT_SENT
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -468,7 +469,7 @@ async def test_a_proxy_that_is_not_there_or_refuses_is_not_sent() -> None:
         writer.close()
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with Session(proxy=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as session:
+    async with Session(Route(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")) as session:
         got = await post(session, "https://fcm.invalid/")
     server.close()
     assert got.fate is Fate.NOT_SENT

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.model import Attempt, ErrorCode, JobState
+from dispatcher.model import Attempt, ErrorCode, JobState, Lifetimes
 from dispatcher.protocol.job import DecodeLimits, dead_fields, decode_entry, encode_job, encode_retry_fields
+from dispatcher.protocol.rules import Checks
 
 ID = "1731000000123-4"
 AT = 1731000000.123
@@ -173,6 +174,42 @@ def test_a_time_is_unix_seconds(name, text):
     refused({"message": MESSAGE, name: text}, "invalid-argument", f"{name}: found '{text}'")
 
 
+def test_a_job_that_could_only_be_sent_too_late_is_refused():
+    for deliver_at in ("1731000009", "1731000010"):
+        refused(
+            {"message": MESSAGE, "deliver_at": deliver_at, "expires_at": "1731000009"},
+            "invalid-argument",
+            "deliver_at: found a time at or after expires_at",
+        )
+    soon, later = f"{AT + 86399:.0f}", f"{AT + 86401:.0f}"
+    assert decode({"message": MESSAGE, "deliver_at": soon}).refusal is None
+    refused(
+        {"message": MESSAGE, "deliver_at": later},
+        "invalid-argument",
+        "deliver_at: found a time after DEFAULT_EXPIRY_S",
+    )
+    assert decode({"message": MESSAGE, "deliver_at": later, "expires_at": "1732000000"}).refusal is None
+
+
+def test_warnings_and_lifetimes_come_with_the_job_on_the_short_way_and_on_the_long_way():
+    message = '{"token":"a","android":{"ttl":"5s"},"apns":{"payload":{"aps":{"badge":"1"}}}}'
+    for fields in ({"message": message}, {"message": message, "id": "mine"}):
+        job = decode(fields)
+        assert [caution.code for caution in job.warnings] == ["apns-badge"]
+        assert job.lifetimes == Lifetimes(android=5.0)
+
+
+def test_the_settings_decide_on_disputed_rules():
+    limits = DecodeLimits(checks=Checks(topic_payload_limit=5, narrow_keys=True))
+    refused(
+        {"message": '{"topic":"a","data":{"k":"12345"}}'},
+        "payload-size-limit-exceeded",
+        "message: found",
+        limits,
+    )
+    assert decode({"message": '{"token":"a","data":{"gcm":"12345"}}'}, limits=limits).refusal is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -323,8 +360,8 @@ def test_a_dead_letter_of_unreadable_tokens_keeps_them():
         {},
         optional={
             "id": st.text(min_size=1, max_size=5),
-            "deliver_at": st.floats(1, 4e9).map(lambda at: round(at, 6)),
-            "expires_at": st.floats(1e-6, 4e9).map(lambda at: round(at, 6)),
+            "deliver_at": st.floats(1, AT + 86000).map(lambda at: round(at, 6)),
+            "expires_at": st.floats(AT + 86001, 4e9).map(lambda at: round(at, 6)),
             "dedup_key": st.text(max_size=5),
             "on_unknown": st.sampled_from(["resend", "give_up"]),
             "campaign": st.text(max_size=5),

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.model import ErrorCode, Job, JobState, Refusal
+from dispatcher.model import ErrorCode, Job, Lifetimes, Refusal
 from dispatcher.protocol.message import Content, bodies, read_message, target_of
+from dispatcher.protocol.rules import Checks
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
@@ -113,17 +114,19 @@ def test_a_target_given_twice_is_refused_and_its_name_in_the_data_is_not(strict)
     assert read_message(b'{"topic":"a","data":{"x":"\\"topic\\""}}', strict=strict).value == "a"
 
 
-def test_a_condition_is_checked_in_part():
+def test_a_condition_is_checked_to_its_end():
     assert read_message(b'{"condition":"\'a\' in topics"}').kind == "condition"
-    assert read_message(b'{"condition":"news"}').code is ErrorCode.INVALID_RECIPIENT
+    refusal = read_message(b"{\"condition\":\"'a' in topics && ('b' in topic)\"}")
+    assert refusal.code is ErrorCode.INVALID_RECIPIENT
+    assert refusal.reason.startswith("message.condition: found in at character 23; behind 'b' stands")
 
 
 @pytest.mark.parametrize(
     "raw", [b'{"token":"a","android":{"ttl":"3.5s"}}', b'{"message":{"token":"a","android":{"ttl":"3.5s"}}}']
 )
 @pytest.mark.parametrize("strict", [True, False])
-def test_the_ttl_is_noted(raw, strict):
-    assert read_message(raw, strict=strict).ttl == 3.5
+def test_the_lifetime_is_noted(raw, strict):
+    assert read_message(raw, strict=strict).lifetimes == Lifetimes(android=3.5)
 
 
 @pytest.mark.parametrize(
@@ -224,33 +227,97 @@ def test_a_group_goes_where_a_token_goes():
     ]
 
 
-def ttl_at(now, *, ttl="3600s", seconds=3600.0, state=None, **other):
-    raw = (
-        b'{"token":"a", "android": {"priority":"high","ttl":"%b"},"apns":{"payload":{"x":1.50}}}'
-        % ttl.encode()
+def test_what_a_message_says_of_its_lifetime_is_shortened_and_nothing_else():
+    raw = b'{"token":"a", "android": {"priority":"high","ttl":"3600s"},"apns":{"payload":{"x":1.50}}}'
+    late = job(raw, lifetimes=Lifetimes(android=3600.0))
+    assert bodies(late, 8000.0) == [
+        b'{"message":{"token":"a","android":{"priority":"high","ttl":"1000s"},"apns":{"payload":{"x":1.50}}}}'
+    ]
+    assert bodies(late, 1000.0) == [b'{"message":' + raw + b"}"]
+
+
+def test_a_multicast_is_shortened_for_each_of_its_tokens():
+    raw = b'{"android":{"ttl":"3600s"}}'
+    late = job(raw, ["a", "b"], multicast=True, lifetimes=Lifetimes(android=3600.0))
+    assert [document["message"]["android"]["ttl"] for document in sent(late)] == ["3600s"] * 2
+    assert [orjson.loads(body)["message"] for body in bodies(late, 8999.0)] == [
+        {"token": token, "android": {"ttl": "1s"}} for token in ("a", "b")
+    ]
+
+
+# Limits that sources dispute.
+
+
+def large(kind, size):
+    return orjson.dumps(
+        {kind: "'news' in topics" if kind == "condition" else "news", "data": {"k": "x" * (size - 1)}}
     )
-    (body,) = bodies(job(raw, ttl=seconds, state=state, **other), now)
-    found = orjson.loads(body)["message"]
-    assert found["android"]["priority"] == "high"
-    assert b'{"payload":{"x":1.50}}' in body
-    return found["android"]["ttl"]
 
 
-def test_a_first_send_keeps_the_ttl_however_long_it_waited():
-    assert ttl_at(5000.0) == "3600s"
-    assert ttl_at(1000.0, ttl="3600.5s", seconds=3600.5) == "3600.5s"
+@pytest.mark.parametrize("kind", ["topic", "condition"])
+def test_a_payload_between_the_two_topic_limits_is_sent_with_a_warning(kind):
+    assert read_message(large(kind, 2048)).warnings == ()
+    (caution,) = read_message(large(kind, 2049)).warnings
+    assert caution.code == "topic-payload-size"
+    assert caution.reason.startswith("message: found a payload of 2049 bytes; some of FCM's pages allow 2048")
+    assert read_message(large(kind, 4096)).warnings != ()
+    assert read_message(large(kind, 4097)).code is ErrorCode.PAYLOAD_SIZE_LIMIT_EXCEEDED
 
 
-def test_a_ttl_never_outlives_the_job():
-    assert ttl_at(8000.0) == "1000s"
-    assert ttl_at(8000.5) == "999s"
-    assert ttl_at(9999.0) == "0s"
+@pytest.mark.parametrize("limit", [2048, 1000])
+def test_the_topic_limit_is_a_setting_and_leaves_devices_alone(limit):
+    checks = Checks(topic_payload_limit=limit)
+    for kind in ("topic", "condition"):
+        assert isinstance(read_message(large(kind, limit), checks=checks), Content)
+        refusal = read_message(large(kind, limit + 1), checks=checks)
+        assert refusal.code is ErrorCode.PAYLOAD_SIZE_LIMIT_EXCEEDED
+        assert f"TOPIC_PAYLOAD_LIMIT is {limit}" in refusal.reason
+    assert read_message(large("token", 4096), checks=checks).warnings == ()
 
 
-def test_a_retry_is_sent_with_the_ttl_that_is_left():
-    state = JobState("1-0", "normal", 1000.0, sends=1)
-    assert ttl_at(1010.0, state=state) == "3590s"
-    assert ttl_at(1010.0, state=state, deliver_at=1008.0) == "3598s"
-    assert ttl_at(990.0, state=state) == "3600s"
-    assert ttl_at(8500.0, state=state) == "0s"
-    assert ttl_at(1010.0, state=JobState("1-0", "normal", 1000.0)) == "3600s"
+def test_the_narrow_rule_of_data_keys_is_a_setting():
+    raw = b'{"token":"a","data":{"gcm":"x","googleish":"x"}}'
+    assert read_message(raw).code is ErrorCode.INVALID_DATA_PAYLOAD_KEY
+    assert isinstance(read_message(raw, checks=Checks(narrow_keys=True)), Content)
+
+
+# Names given twice.
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"token":"a","data":{"k":"1","k":"2"}}',
+        b'{"token":"a","data":{"k" : "1", "k" :"\\u003a"}}',
+        b'{"token":"a","android":{"ttl":"1s"},"android":{"ttl":"2s"}}',
+        b'{"token":"a","apns":{"payload":{"aps":{"badge":1,"badge":2}}}}',
+        b'{"topic":"a","data":{"k":"1","\\u006b":"2"}}',
+        b'{"tokens":"a","topic":"a","topic":"b"}',
+        b'{"token":"a","fcmOptions":{},"fcmOptions":{}}',
+    ],
+)
+def test_a_name_given_twice_is_refused(raw):
+    assert read_message(raw).code is ErrorCode.INVALID_PAYLOAD
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"token":"a:b","data":{"k" : ":::", "l":"\\u003a"}}',
+        b'{"token":"a","topic":null,"data":{"k":"\\"k\\":"},"android":{"ttl":null}}',
+        b'{"token":"a","webpush":{"notification":{"x":1e5,"y":[{"z":1},{"z":2}]}}}',
+    ],
+)
+def test_names_that_only_look_like_twins_are_fine(raw):
+    assert read_message(raw) == Content(raw, "token", read_message(raw).value)
+
+
+# What is strange and is sent.
+
+
+def test_what_looks_wrong_is_sent_with_a_warning():
+    read = read_message(b'{"token":"a","apns":{"payload":{"aps":{"badge":"42"}}}}')
+    assert (read.value, [caution.code for caution in read.warnings]) == ("a", ["apns-badge"])
+    assert (
+        read_message(b'{"token":"a","apns":{"payload":{"aps":{"badge":"42"}}}}', strict=False).warnings == ()
+    )

@@ -4,7 +4,14 @@ import msgspec
 import pytest
 
 from dispatcher.model import ErrorCode
-from dispatcher.protocol.rules import condition_fault, fault_of, payload_fault, seconds_of, topic_fault
+from dispatcher.protocol.rules import (
+    Checks,
+    condition_fault,
+    fault_of,
+    payload_fault,
+    seconds_of,
+    topic_fault,
+)
 from dispatcher.protocol.schema import Message
 
 
@@ -124,6 +131,92 @@ def test_each_broken_rule_is_told_with_its_field(document, code, field):
     assert "; " in found.reason
 
 
+ANDROID = "message.android.notification"
+LIGHT = {"color": {}, "light_on_duration": "1s", "light_off_duration": "1s"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "field"),
+    [
+        ({"visibility": 4}, "visibility"),
+        ({"visibility": -1}, "visibility"),
+        ({"proxy": "maybe"}, "proxy"),
+        ({"notification_priority": "HIGH"}, "notification_priority"),
+        ({"notification_priority": 6}, "notification_priority"),
+        ({"title_loc_args": ["x"]}, "title_loc_args"),
+        ({"color": "#AABBCCDD"}, "color"),
+        ({"color": "#aabbcc\n"}, "color"),
+        ({"notification_count": 1.5}, "notification_count"),
+        ({"notification_count": 2**31}, "notification_count"),
+        ({"notification_count": 1e300}, "notification_count"),
+        ({"notification_count": "many"}, "notification_count"),
+        ({"notification_count": "1_0"}, "notification_count"),
+        ({"event_time": "2026-01-31"}, "event_time"),
+        ({"event_time": "2026-01-31T08:00:00"}, "event_time"),
+        ({"event_time": "2026-02-30T08:00:00Z"}, "event_time"),
+        ({"event_time": "2026-01-31 08:00:00Z"}, "event_time"),
+        ({"event_time": "1769846400"}, "event_time"),
+        ({"light_settings": {**LIGHT, "light_on_duration": "1"}}, "light_settings.light_on_duration"),
+        ({"light_settings": {**LIGHT, "color": {"red": 1.01}}}, "light_settings.color.red"),
+        ({"light_settings": {**LIGHT, "color": {"green": -0.1}}}, "light_settings.color.green"),
+        ({"light_settings": {**LIGHT, "color": {"blue": 255}}}, "light_settings.color.blue"),
+        ({"light_settings": {**LIGHT, "color": {"alpha": "ff"}}}, "light_settings.color.alpha"),
+    ],
+)
+def test_each_value_out_of_range_in_androids_notification_is_told(shown, field):
+    found = fault({"android": {"notification": shown}})
+    assert found.reason.startswith(f"{ANDROID}.{field}: found ")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"color": "#AAbb09"},
+        {"notification_count": 0},
+        {"notification_count": "7"},
+        {"notification_count": 7.0},
+        {"event_time": "2026-01-31T08:00:00Z"},
+        {"event_time": "2026-01-31T08:00:00.123456789Z"},
+        {"event_time": "2026-01-31T08:00:00+05:30"},
+        {"title_loc_key": "k", "title_loc_args": ["x"]},
+        {"body_loc_args": []},
+        {"light_settings": {**LIGHT, "color": {"red": 0, "green": 0.5, "blue": 1, "alpha": "0.5"}}},
+        {"vibrate_timings": ["0s", "0.5s", "1.000000001s"]},
+    ],
+)
+def test_what_is_within_the_rules_of_androids_notification_passes(shown):
+    assert fault({"android": {"notification": shown}}) is None
+
+
+@pytest.mark.parametrize("ttl", ["0s", "2419200s", "2419200.9s", "0.000000001s"])
+def test_a_ttl_of_up_to_four_weeks_is_fine(ttl):
+    assert fault({"android": {"ttl": ttl}}) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "wide", "narrow"),
+    [
+        ("from", True, True),
+        ("message_type", True, True),
+        ("", True, True),
+        ("google.c.a", True, True),
+        ("gcm.notification.x", True, True),
+        ("gcm", True, False),
+        ("gcm.n.e", True, False),
+        ("googleish", True, False),
+        ("google", True, False),
+        ("fromage", False, False),
+        ("message", False, False),
+    ],
+)
+@pytest.mark.parametrize("block", [None, "android", "webpush"])
+def test_data_keys_are_reserved_by_the_wide_rule_or_by_the_narrow_one(key, wide, narrow, block):
+    data = {"data": {key: "x"}}
+    message = msgspec.convert({block: data} if block else data, Message)
+    assert (fault_of(message) is not None) is wide
+    assert (fault_of(message, Checks(narrow_keys=True)) is not None) is narrow
+
+
 def test_enumerations_are_taken_in_any_case_and_by_number():
     for priority in ("high", "HIGH", "Normal", 0, 1):
         assert fault({"android": {"priority": priority}}) is None
@@ -145,7 +238,7 @@ def test_topics_outside_the_grammar_are_refused(topic):
 def test_a_condition_names_one_to_five_topics():
     assert condition_fault("news").code is ErrorCode.INVALID_RECIPIENT
     assert condition_fault(" || ".join(f"'t{n}' in topics" for n in range(5))) is None
-    assert "6 topics" in condition_fault(" || ".join(f"'t{n}' in topics" for n in range(6))).reason
+    assert "a sixth topic" in condition_fault(" || ".join(f"'t{n}' in topics" for n in range(6))).reason
 
 
 @pytest.mark.parametrize(
@@ -167,6 +260,13 @@ def test_a_payload_over_4096_bytes_is_refused_where_it_is(document, field):
 def test_a_payload_of_4096_bytes_is_fine():
     assert payload_fault(Message(data={"k": "x" * 4095})) is None
     assert payload_fault(Message(token="x" * 5000, data={"k": "x" * 2000})) is None
+
+
+def test_apples_payload_comes_on_top_of_the_common_data():
+    message = {"data": {"k": "x" * 3000}, "apns": {"payload": {"aps": {"alert": "x" * 1100}}}}
+    assert payload_fault(msgspec.convert(message, Message)).reason.startswith(
+        "message.apns: found a payload of 4109"
+    )
 
 
 def test_platform_data_replaces_the_common_data_and_is_not_added_to_it():

@@ -2,16 +2,7 @@
 
 import pytest
 
-from dispatcher.settings.kinds import (
-    CredentialsSource,
-    Decimal,
-    Duration,
-    Endpoint,
-    OneOf,
-    RedisUrl,
-    Size,
-    Whole,
-)
+from dispatcher.settings.kinds import Decimal, Duration, Flag, OneOf, Size, Whole
 
 
 @pytest.mark.parametrize(
@@ -64,34 +55,13 @@ def test_words_are_read_in_any_case():
 
 
 @pytest.mark.parametrize(
-    "raw", ["fcm.googleapis.com", "ftp://host", "http://", "http://host:port", "https://h?x=1", 5]
+    ("raw", "flag"), [(True, True), ("false", False), ("Yes", True), ("0", False), ("on", True)]
 )
-def test_what_is_no_endpoint(raw):
+def test_yes_and_no(raw, flag):
+    assert Flag().read(raw) is flag
+
+
+@pytest.mark.parametrize("raw", ["", "maybe", 1, None, "2"])
+def test_neither_yes_nor_no(raw):
     with pytest.raises(ValueError):
-        Endpoint().read(raw)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        "redis://h",
-        "rediss://h:6380/1",
-        "unix:///run/redis.sock",
-        "redis+sentinel://h1,h2/master/0",
-        "redis+cluster://h1,h2",
-    ],
-)
-def test_ways_to_redis(raw):
-    assert RedisUrl().read(raw).get_secret_value() == raw
-
-
-@pytest.mark.parametrize("raw", ["h:6379", "http://h", "redis://", "unix:///", 5])
-def test_what_is_no_way_to_redis(raw):
-    with pytest.raises(ValueError):
-        RedisUrl().read(raw)
-
-
-def test_sources_of_credentials():
-    assert CredentialsSource().read("ADC") == "adc"
-    assert CredentialsSource().read("none") == "none"
-    assert CredentialsSource().read("/run/keys") == "/run/keys"
+        Flag().read(raw)

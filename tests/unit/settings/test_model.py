@@ -17,6 +17,10 @@ DEFAULTS = {
     "iid_endpoint": "https://iid.googleapis.com",
     "legacy_endpoint": "https://fcm.googleapis.com",
     "xmpp_endpoint": "fcm-xmpp.googleapis.com:5235",
+    "ca_file": None,
+    "tls_verify": True,
+    "sender_id": "",
+    "legacy_key_file": None,
     "transport": "auto",
     "batch_size": 500,
     "linger_ms": 20,
@@ -41,6 +45,8 @@ DEFAULTS = {
     "dead_retention_s": 30 * 86400,
     "dead_max_entries": 100000,
     "validation": "strict",
+    "topic_payload_limit": 4096,
+    "reserved_keys": "wide",
     "http_port": 8080,
     "log_format": "auto",
     "log_level": "info",
@@ -56,7 +62,8 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_an_empty_environment_gives_the_published_defaults():
     settings = Settings.load(None, {})
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
-    assert set(Settings.model_fields) == {*DEFAULTS, "redis_url"}
+    assert set(Settings.model_fields) == {*DEFAULTS, "redis_url", "proxy"}
+    assert settings.proxy.get_secret_value() == ""
 
 
 def test_every_default_is_a_value_that_an_operator_could_have_written():
@@ -139,3 +146,47 @@ def test_what_a_worker_cannot_do_without_is_asked_for_by_name():
         SettingsError, match=r"^DISPATCHER_CREDENTIALS is not set; allowed: a service-account file"
     ):
         Settings.load(None, {}).require_credentials()
+
+
+def test_a_project_may_have_its_own_way_out_and_credential(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        credentials = "/keys"
+        proxy = "http://me:secret@proxy:3128"
+        [projects."demo-a"]
+        credential = "token-file:/run/token"
+        sender_id = "884400112233"
+        legacy_key_file = "/run/key"
+        proxy = "http://other:3128"
+        ca_file = "/run/ca.pem"
+        tls_verify = false
+        """,
+    )
+    settings = Settings.load(path, {})
+    own, other = settings.project("demo-a"), settings.project("demo-b")
+    assert (own.credential, own.sender_id, own.tls_verify) == ("token-file:/run/token", "884400112233", False)
+    assert (str(own.legacy_key_file), str(own.ca_file)) == ("/run/key", "/run/ca.pem")
+    assert own.proxy.get_secret_value() == "http://other:3128"
+    assert other.proxy.get_secret_value() == "http://me:secret@proxy:3128"
+    assert (other.credential, other.tls_verify, other.ca_file) == ("", True, None)
+    assert settings.own_credentials == {"demo-a": "token-file:/run/token"}
+    assert "secret" not in repr(settings) + repr(other)
+
+
+def test_credentials_of_their_own_are_enough(tmp_path):
+    path = write(tmp_path, '[projects."demo-a"]\ncredential = "adc"')
+    assert Settings.load(path, {}).require_credentials() == ""
+
+
+def test_the_credential_of_one_project_is_no_setting_of_the_worker(tmp_path):
+    with pytest.raises(SettingsError, match="unknown setting"):
+        Settings.load(None, {"DISPATCHER_CREDENTIAL": "adc"})
+    with pytest.raises(SettingsError, match="unknown setting"):
+        Settings.load(write(tmp_path, 'credential = "adc"'), {})
+
+
+def test_a_proxy_that_is_none_is_refused_without_its_password(tmp_path):
+    with pytest.raises(SettingsError, match="a value that is not shown") as caught:
+        Settings.load(None, {"DISPATCHER_PROXY": "socks5://me:secret@proxy"})
+    assert "secret" not in str(caught.value)

@@ -1,39 +1,16 @@
-"""Credentials: which files are keys, one refresh at a time, what an error may say."""
+"""Access tokens: one refresh at a time, ahead of expiry, what an error may say."""
 
 import asyncio
 import datetime as dt
-import json
 import threading
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.exceptions import RefreshError, TransportError
 
 from dispatcher.errors import CredentialsError
-from dispatcher.transport.auth import GoogleCredential, StaticToken, load_credentials
-
-PEM = (
-    rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    .private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    .decode()
-)
-
-
-def write_key(file: Path, project: str, **changes: object) -> Path:
-    key = {
-        "type": "service_account",
-        "project_id": project,
-        "private_key_id": "k",
-        "private_key": PEM,
-        "client_email": f"worker@{project}.iam.gserviceaccount.com",
-        "token_uri": "http://127.0.0.1:1/token",
-    }
-    file.write_text(json.dumps({k: v for k, v in (key | changes).items() if v is not None}))
-    return file
+from dispatcher.transport.auth import FAILED_REST_S, FileToken, GoogleCredential, StaticToken
+from dispatcher.transport.secret_file import SecretFile
 
 
 class Scripted:
@@ -200,109 +177,61 @@ async def test_a_static_token_never_changes() -> None:
     assert token.refresh_in_s == float("inf")
 
 
-def test_none_serves_the_projects_named(tmp_path: Path) -> None:
-    assert list(load_credentials("none", ["a", "b"])) == ["a", "b"]
-    with pytest.raises(CredentialsError, match="CREDENTIALS=none needs PROJECTS"):
-        load_credentials("none")
+async def test_a_storm_rereads_a_token_file_once(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    token = FileToken(SecretFile(file))
+    assert (await token.token(), token.current) == ("one", "one")
+    file.write_text("two")
+    assert await token.token() == "one"
+    assert set(await asyncio.gather(*(token.renew("one") for _ in range(100)))) == {"two"}
+    assert await token.renew("one") == "two"
+    assert (token.refreshes, token.failures) == (1, 0)
 
 
-def test_a_file_serves_its_project(tmp_path: Path) -> None:
-    file = write_key(tmp_path / "key.json", "one")
-    assert list(load_credentials(str(file))) == ["one"]
+async def test_a_token_file_that_is_gone_leaves_the_old_token(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one")
+    token = FileToken(SecretFile(file))
+    file.unlink()
+    with pytest.raises(CredentialsError, match="cannot be read"):
+        await token.renew("one")
+    assert token.current == "one"
+    assert token.failures == 1
 
 
-def test_a_folder_serves_the_project_of_each_key(tmp_path: Path) -> None:
-    for project in ("one", "two", "three"):
-        write_key(tmp_path / f"{project}.json", project)
-    (tmp_path / "README.txt").write_text("not a key")
-    assert set(load_credentials(str(tmp_path))) == {"one", "two", "three"}
-    assert list(load_credentials(str(tmp_path), ["two"])) == ["two"]
+async def test_after_a_failure_the_next_refresh_waits_longer_each_time_unless_it_is_needed() -> None:
+    down = TransportError("down")
+    credential = GoogleCredential(Scripted(down, down, ("one", 3600)), "key.json")
+    for rest in (FAILED_REST_S, 2 * FAILED_REST_S):
+        with pytest.raises(CredentialsError):
+            await credential.token()
+        assert rest - 1 < credential.refresh_in_s <= rest
+    assert await credential.token() == "one"
+    assert credential.refresh_in_s > 3000
 
 
-def test_a_kubernetes_mount_is_read_once_through_its_links(tmp_path: Path) -> None:
-    version = tmp_path / "..2026_01_02_03_04_05.000000001"
-    version.mkdir()
-    write_key(version / "one.json", "one")
-    (tmp_path / "..data").symlink_to(version.name)
-    (tmp_path / "one.json").symlink_to("..data/one.json")
-    (tmp_path / "..one.json").symlink_to("..data/one.json")
-    (tmp_path / "._one.json").write_text("an archive's leftover")
-    assert list(load_credentials(str(tmp_path))) == ["one"]
+async def test_another_key_is_tried_soon_and_the_old_token_serves_until_then() -> None:
+    first = Scripted(("one", 3600))
+    credential = GoogleCredential(first, "a.json")
+    await credential.token()
+    assert not credential.replace(first, "a.json")
+    assert credential.refresh_in_s > 3000
+    assert credential.replace(Scripted(("two", 3600)), "b.json")
+    assert credential.refresh_in_s == 0
+    assert await credential.token() == "one"
+    assert await credential.renew("one") == "two"
 
 
-def test_two_keys_for_one_project_are_refused(tmp_path: Path) -> None:
-    write_key(tmp_path / "a.json", "one")
-    write_key(tmp_path / "b.json", "one")
-    with pytest.raises(CredentialsError, match=r"b\.json: a second key for project one"):
-        load_credentials(str(tmp_path))
-
-
-def test_a_folder_without_keys_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CredentialsError, match=r"no \*\.json file"):
-        load_credentials(str(tmp_path))
-
-
-def test_a_project_without_a_key_is_named(tmp_path: Path) -> None:
-    write_key(tmp_path / "a.json", "one")
-    with pytest.raises(CredentialsError, match="PROJECTS names other, but"):
-        load_credentials(str(tmp_path), ["one", "other"])
-
-
-def test_a_path_to_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CredentialsError, match="neither a file nor a folder"):
-        load_credentials(str(tmp_path / "missing"))
-
-
-def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "a.json").mkdir()
-    with pytest.raises(CredentialsError, match=r"a\.json: cannot be read \(Is a directory\)"):
-        load_credentials(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"project_id": None},
-        {"project_id": ""},
-        {"project_id": 7},
-        {"private_key": None},
-        {"private_key": SECRET},
-        {"private_key": 7},
-        {"client_email": None},
-        {"token_uri": None},
-    ],
-    ids=str,
-)
-def test_what_is_no_key_is_refused_without_quoting_it(tmp_path: Path, changes: dict[str, object]) -> None:
-    file = write_key(tmp_path / "a.json", "one", **changes)
-    with pytest.raises(CredentialsError, match=r"a\.json: not a service-account key") as caught:
-        load_credentials(str(file))
-    assert "PRIVATE" not in str(caught.value)
-    assert caught.value.__context__ is None
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "a.json"
-    file.write_bytes(content)
-    with pytest.raises(CredentialsError, match="not a service-account key"):
-        load_credentials(str(file))
-
-
-def test_default_credentials_come_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(write_key(tmp_path / "a.json", "one")))
-    assert list(load_credentials("adc")) == ["one"]
-    named = load_credentials("adc", ["x", "y"])
-    assert list(named) == ["x", "y"]
-    assert named["x"] is named["y"]
-
-
-def test_default_credentials_that_are_not_there_are_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
-    with pytest.raises(CredentialsError, match=r"CREDENTIALS=adc: File .*missing\.json") as caught:
-        load_credentials("adc")
-    assert "\n" not in str(caught.value)
+async def test_a_key_replaced_during_its_refresh_is_tried_as_well() -> None:
+    slow = Scripted(("one", 3600))
+    slow.go.clear()
+    credential = GoogleCredential(slow, "a.json")
+    flight = asyncio.create_task(credential.token())
+    await asyncio.sleep(0)  # who asks
+    await asyncio.sleep(0)  # the refresh
+    assert credential.refreshes == 1
+    credential.replace(Scripted(("two", 3600)), "b.json")
+    slow.go.set()
+    assert await flight == "one"
+    assert credential.refresh_in_s == 0

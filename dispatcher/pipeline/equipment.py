@@ -1,0 +1,105 @@
+"""What a project needs to be served, made as its settings say: keys, a way out, a wire."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from dispatcher.pipeline.project import Project
+from dispatcher.settings import ProjectSettings, Settings
+from dispatcher.telemetry.metrics import Metrics, status_class
+from dispatcher.transport.auto import AutoTransport
+from dispatcher.transport.batch import BatchTransport
+from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.route import Route
+from dispatcher.transport.session import Session
+from dispatcher.transport.sessions import Sessions
+from dispatcher.transport.v1 import V1Transport
+from dispatcher.transport.wire import Observe, Timeouts, Transport
+
+GOOGLE_HOSTS = frozenset({"fcm.googleapis.com", "fcm.mtls.googleapis.com"})
+"""Hosts known to have no batch endpoint any more."""
+
+
+def make_keyring(settings: Settings) -> Keyring:
+    """The credentials that the settings name; nothing is read yet.
+
+    Raises:
+        SettingsError: they name none.
+    """
+    return Keyring(
+        settings.require_credentials(),
+        settings.projects,
+        own=settings.own_credentials,
+        legacy_key=lambda project: settings.project(project).legacy_key_file,
+        route=lambda project: route_of(settings.project(project)),
+    )
+
+
+def route_of(settings: ProjectSettings) -> Route:
+    """The way out for a project's requests."""
+    return Route(
+        settings.proxy.get_secret_value(),
+        str(settings.ca_file) if settings.ca_file else "",
+        settings.tls_verify,
+    )
+
+
+def make_transport(settings: ProjectSettings, session: Session, observe: Observe) -> Transport:
+    """The wire that a project's settings ask for."""
+    timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
+    v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe)
+    if settings.transport == "v1":
+        return v1
+    if settings.transport == "auto" and urlsplit(settings.fcm_endpoint).hostname in GOOGLE_HOSTS:
+        return v1
+    boundary = f"batch_{secrets.token_hex(8)}_"
+    batch = BatchTransport(session, settings.fcm_endpoint, boundary, timeouts, observe)
+    return batch if settings.transport == "batch" else AutoTransport(batch, v1)
+
+
+class Outfitter:
+    """Makes projects out of what the settings and the keyring have for them.
+
+    Args:
+        settings: all of them.
+        keyring: loaded.
+        sessions: connections by route.
+        metrics: the worker's.
+    """
+
+    def __init__(self, settings: Settings, keyring: Keyring, sessions: Sessions, metrics: Metrics) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._sessions = sessions
+        self._observe = _observer(metrics)
+
+    async def check_routes(self) -> None:
+        """See whether every project with a table of its own could be reached as it says.
+
+        Raises:
+            SettingsError: a CA file will not do.
+        """
+        for project in self._settings.tabled_projects:
+            await self._sessions.over(route_of(self._settings.project(project)))
+
+    async def make(self, project: str) -> Project:
+        """A project that has a credential.
+
+        Raises:
+            SettingsError: its CA file will not do.
+        """
+        settings = self._settings.project(project)
+        session = await self._sessions.over(route_of(settings))
+        transport = make_transport(settings, session, self._observe)
+        return Project(
+            settings, transport, self._keyring.credentials[project], self._keyring.legacy.get(project)
+        )
+
+
+def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:
+    def observe(transport: str, http_status: int, durations: list[float]) -> None:
+        metrics.request_duration.of(transport, status_class(http_status)).observe_many(durations)
+
+    return observe

@@ -1,0 +1,123 @@
+"""How long a message is worth delivering, by its own word, and what is left of that when it is sent.
+
+FCM keeps a message for a device that is offline for as long as the message says: `android.ttl` and the web header
+`TTL` in seconds from the send, `apns-expiration` as a moment. A message that is sent again has lived for a while, so
+the first two are shortened by the time passed since it was due; and none of the three may outlive the job's
+`expires_at`. They are only ever shortened: where a message says nothing, nothing is put in, and FCM's own default
+(four weeks) holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dispatcher.model import Job, Lifetimes
+from dispatcher.protocol.rules import seconds_of
+from dispatcher.protocol.schema import Message
+
+_DIGITS = 12  # more are no time that anybody means
+_NOTHING = Lifetimes()
+_EXPIRATION = "apns-expiration"
+_decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def lifetimes_of(message: Message) -> Lifetimes | None:
+    """What a decoded message says; None: nothing, as most do not."""
+    android, apns, webpush = message.android, message.apns, message.webpush
+    v2 = message.android_v2
+    found = Lifetimes(
+        seconds_of(android.ttl) if android is not None and android.ttl is not None else -1.0,
+        _seconds(v2.get("ttl")) if v2 is not None else -1.0,
+        _whole(webpush.headers.get(_ttl_name(webpush.headers))) if webpush and webpush.headers else -1.0,
+        _whole(apns.headers.get(_EXPIRATION)) if apns and apns.headers else -1.0,
+    )
+    return None if found == _NOTHING else found
+
+
+def lifetimes_in(document: dict[str, Any]) -> Lifetimes | None:
+    """The same of a message that nobody has checked."""
+    android = document.get("android")
+    second = next((document[name] for name in ("android_v2", "androidV2") if name in document), None)
+    web, apns = (_headers(document.get(name)) for name in ("webpush", "apns"))
+    found = Lifetimes(
+        _seconds(android.get("ttl")) if isinstance(android, dict) else -1.0,
+        _seconds(second.get("ttl")) if isinstance(second, dict) else -1.0,
+        _whole(web.get(_ttl_name(web))),
+        _whole(apns.get(_EXPIRATION)),
+    )
+    return None if found == _NOTHING else found
+
+
+def in_time(job: Job, lifetimes: Lifetimes, now: float) -> bytes:
+    """The message of a job with its lifetimes shortened where they have to be; all other bytes stay.
+
+    Args:
+        job: to be sent.
+        lifetimes: its own.
+        now: the time of the send.
+    """
+    passed = max(0.0, now - max(job.enqueued_at, job.deliver_at)) if job.sends else 0.0
+    most = max(0.0, job.expires_at - now)
+    message = job.message
+    # FCM rounds fractions down too.
+    for names, ttl in (
+        (("android",), lifetimes.android),
+        (("android_v2", "androidV2"), lifetimes.android_v2),
+    ):
+        left = min(max(0.0, ttl - passed), most)
+        if left < ttl:
+            message = replace(message, [_spelling(message, names), "ttl"], b'"%ds"' % int(left))
+    left = min(max(0.0, lifetimes.web - passed), most)
+    if left < lifetimes.web:
+        path = ["webpush", "headers"]
+        message = replace(message, [*path, _ttl_header(message)], b'"%d"' % int(left))
+    if lifetimes.apns_until > job.expires_at:
+        message = replace(message, ["apns", "headers", _EXPIRATION], b'"%d"' % int(job.expires_at))
+    return message
+
+
+def replace(raw: bytes, path: list[str], value: bytes) -> bytes:
+    """A JSON object with one of its values replaced and all others byte for byte as they were.
+
+    Args:
+        raw: the object.
+        path: names from its outermost object to the value, which is there.
+        value: JSON.
+    """
+    layer = _decode_layer(raw)
+    name = path[0]
+    layer[name] = msgspec.Raw(value if len(path) == 1 else replace(bytes(layer[name]), path[1:], value))
+    return _encode(layer)
+
+
+def _headers(block: Any) -> dict[str, Any]:
+    headers = block.get("headers") if isinstance(block, dict) else None
+    return headers if isinstance(headers, dict) else {}
+
+
+def _seconds(duration: Any) -> float:
+    return seconds_of(duration) if isinstance(duration, str) else -1.0
+
+
+def _whole(text: Any) -> float:
+    fits = isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= _DIGITS
+    return float(text) if fits else -1.0
+
+
+def _spelling(message: bytes, names: tuple[str, ...]) -> str:
+    layer = _decode_layer(message)
+    return next(name for name in names if name in layer)
+
+
+def _ttl_header(message: bytes) -> str:
+    return _ttl_name(_decode_layer(_decode_layer(_decode_layer(message)["webpush"])["headers"]))
+
+
+def _ttl_name(headers: dict[str, Any]) -> str:
+    """How these headers spell TTL: names of HTTP headers are the same in any case."""
+    if "TTL" in headers:
+        return "TTL"
+    return next((name for name in headers if name.lower() == "ttl"), "TTL")

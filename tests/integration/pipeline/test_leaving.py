@@ -1,0 +1,89 @@
+"""A worker that goes: told to, or killed."""
+
+import signal
+from collections import Counter
+
+JOBS = 2000
+
+
+async def load(desk, count: int = JOBS) -> None:
+    pipe = desk.redis.pipeline(transaction=False)
+    for n in range(count):
+        pipe.xadd(desk.key("jobs:normal"), {"message": f'{{"token":"t-{n}"}}', "id": f"j-{n}"})
+    await pipe.execute()
+
+
+async def begun(desk) -> bool:
+    return len(await desk.recorded()) >= 100
+
+
+async def test_sigterm_under_load_loses_nothing_and_costs_nothing(desk, emulator, spawn):
+    emulator.script(latency=0.1)
+    await load(desk)
+    first = spawn(lease_s=1, batch_size=10, max_concurrent_requests=8)
+    await desk.until(lambda: begun(desk))
+    first.send(signal.SIGTERM)
+    assert await first.stopped() == 0
+    before = len(await desk.recorded())
+    assert before < JOBS
+    consumers = await desk.redis.xinfo_consumers(desk.key("jobs:normal"), "dispatcher")
+    assert {c["name"] for c in consumers} <= {b"released"}
+    assert not [key async for key in desk.redis.scan_iter(desk.key("lease:*"))]
+    # What it sent is settled: nothing is on its way.
+    assert len(emulator.arrivals()) == before
+    spawn(lease_s=1)
+    outcomes = await desk.outcomes(JOBS, within=30)
+    assert {o["job"] for o in outcomes} == {f"j-{n}" for n in range(JOBS)}
+    assert {(o["status"], o["attempts"]) for o in outcomes} == {("accepted", 1)}
+    assert not any(o.get("possible_duplicate") for o in outcomes)
+    assert len(emulator.arrivals()) == JOBS
+    assert first.said("worker_stopped")
+
+
+async def test_sigterm_while_idle(desk, spawn):
+    worker = spawn()
+    await desk.until(lambda: worker.said("redis_reached"))
+    worker.send(signal.SIGTERM)
+    assert await worker.stopped(10) == 0
+
+
+async def test_sigterm_does_not_wait_for_answers_for_ever(desk, emulator, spawn):
+    """What is cut off on the wire is of unknown fate: sent again by the next worker, and marked."""
+    emulator.script({"delay": 20, "times": 1})
+    await desk.add(message={"token": "t"})
+    first = spawn(drain_s=1, request_timeout_s=60)
+    await desk.until(emulator.arrivals)
+    first.send(signal.SIGTERM)
+    assert await first.stopped(10) == 0
+    assert first.said("answers_not_awaited")
+    spawn(lease_s=1)
+    [outcome] = await desk.outcomes()
+    assert (outcome["status"], outcome["possible_duplicate"]) == ("accepted", True)
+
+
+async def test_a_killed_workers_jobs_are_taken_over_and_settled_once(desk, emulator, spawn):
+    emulator.script(latency=0.1)
+    await load(desk)
+    first = spawn(lease_s=1, batch_size=10, max_concurrent_requests=8)
+    await desk.until(lambda: begun(desk))
+    first.send(signal.SIGKILL)
+    await first.stopped()
+    emulator.script()
+    second = spawn(lease_s=1)
+    outcomes = await desk.outcomes(JOBS, within=60)
+    assert Counter(o["job"] for o in outcomes) == Counter(f"j-{n}" for n in range(JOBS))
+    assert {o["status"] for o in outcomes} == {"accepted"}
+    assert await desk.backlog() == 0
+    # Sent twice is at most what was on the wire: 8 batches of 10, and what had just been answered.
+    assert JOBS <= len(emulator.arrivals()) <= JOBS + 200
+    assert second.said("jobs_reclaimed")
+
+
+async def test_two_workers_share_the_work_and_repeat_nothing(desk, emulator, spawn):
+    emulator.script(latency=0.05)
+    spawn(batch_size=10)
+    spawn(batch_size=10)
+    await load(desk)
+    outcomes = await desk.outcomes(JOBS, within=30)
+    assert Counter(o["job"] for o in outcomes) == Counter(f"j-{n}" for n in range(JOBS))
+    assert len(emulator.arrivals()) == JOBS
