@@ -7,101 +7,45 @@ an answer it is told whether the server may have processed it, since only then a
 
 from __future__ import annotations
 
-from collections import deque
-
-import msgspec
-
 from dispatcher.model import Fate
 from dispatcher.protocol.http2 import frames
+from dispatcher.protocol.http2.answers import CONNECTION_WINDOW, STREAM_WINDOW, Answers
 from dispatcher.protocol.http2.frames import ErrorCode, PeerError, Setting
-from dispatcher.protocol.http2.headers import MAX_HEADER_LIST, AnswerHeaders, Header, RequestHeaders
+from dispatcher.protocol.http2.headers import MAX_HEADER_LIST, Header
+from dispatcher.protocol.http2.requests import Requests
+from dispatcher.protocol.http2.streams import Closed, Event, Streams
 
-ASSUMED_STREAMS = 100
-"""Streams at once until the peer's SETTINGS say otherwise: Google's limit; more ends in GOAWAY (quota notes, 6)."""
+USUAL_STREAMS = 100
+"""Streams at once on a connection whose SETTINGS leave it open: Google's limit; more ends in GOAWAY (quota notes, 6)."""
 
-STREAM_WINDOW = 1 << 20
-"""Bytes an answer may have: no window is ever reopened for one stream, so this is the limit of its body."""
-
-CONNECTION_WINDOW = 16 << 20
-"""Bytes of all answers that may be under way; reopened when half of it is used."""
-
-MAX_BLOCK = 2 * MAX_HEADER_LIST
-"""Bytes of one header block as sent, CONTINUATION included."""
-
-IDLE_FRAMES = 1000
-"""Control frames between two signs of progress, past which a peer is a flood (ENHANCE_YOUR_CALM)."""
-
-
-class Answered(msgspec.Struct, gc=False):
-    """An answer. `headers` is empty for a 200 (see headers.py)."""
-
-    stream: int
-    status: int
-    headers: list[Header]
-    body: bytes
-
-
-class Failed(msgspec.Struct, gc=False):
-    """A request that gets no answer; `not_sent` if the server is known not to have processed it."""
-
-    stream: int
-    fate: Fate
-    reason: str
-
-
-class Closed(msgspec.Struct, gc=False):
-    """The connection is of no more use; every open stream has had its `Failed` before."""
-
-    reason: str
-    http11: bool = False
-
-
-Event = Answered | Failed | Closed
-
-
-class _Stream(msgspec.Struct, gc=False):
-    """A request under way: what was read of the answer, and what could not be sent yet."""
-
-    window: int
-    unsent: bytes = b""
-    status: int = 0
-    headers: list[Header] = []
-    body: list[bytes] = []
-    size: int = 0
+_PING = b"dispatch"
 
 
 class Connection:
     """One connection; `take()` what is to be sent after every call.
 
     Attributes:
-        streams: requests under way.
-        draining: no new requests: GOAWAY, ids used up, or closed.
-        settled: the peer's SETTINGS have come.
-        unanswered_pings: PINGs of ours that have not come back.
+        draining: no new requests: GOAWAY, ids used up, HTTP/1.1 asked for, or closed.
+        closed: of no more use.
+        settled: the peer's SETTINGS have come; before, nothing is started.
+        http11: the peer asks for HTTP/1.1.
+        unanswered_ping: a PING of ours has not come back.
     """
 
     def __init__(self) -> None:
         self.draining = False
+        self.closed = False
         self.settled = False
-        self.unanswered_pings = 0
-        self._closed = False
-        self._next = 1
-        self._streams: dict[int, _Stream] = {}
-        self._requests = RequestHeaders()
-        self._answers = AnswerHeaders()
-        self._unacknowledged = 1
-        self._max_streams = ASSUMED_STREAMS
-        self._max_frame = frames.MAX_FRAME
-        self._initial_window = frames.DEFAULT_WINDOW
-        self._window = frames.DEFAULT_WINDOW
-        self._received = 0
-        # Streams whose body waits for a window, in order.
-        self._blocked: deque[int] = deque()
-        # A header block in pieces: (stream, flags of its first frame, pieces, size).
-        self._block: tuple[int, int, list[bytes], int] | None = None
-        self._idle = 0
+        self.http11 = False
+        self.unanswered_ping = False
+        self._streams = Streams()
+        self._requests = Requests(self._streams)
+        self._answers = Answers(self._streams)
+        self._max_streams = USUAL_STREAMS
+        self._last_processed = frames.MAX_STREAM_ID
         self._buffer = b""
-        self._out = [
+        # The preface ends with SETTINGS, and more may follow at once (3.4).
+        self._streams.out += [
             frames.PREFACE,
             frames.settings(
                 {
@@ -117,19 +61,24 @@ class Connection:
     @property
     def streams(self) -> int:
         """Requests under way."""
-        return len(self._streams)
+        return len(self._streams.open)
 
     @property
     def room(self) -> int:
-        """Requests that may be started now."""
-        if self.draining:
+        """Requests that may be started now.
+
+        None before the peer has said how many it takes (5.1.2): whoever does not speak HTTP/2 after all never gets
+        a message. None while its window for the whole connection is used up: they could only queue here.
+        """
+        if self.draining or not self.settled or self._requests.window <= 0:
             return 0
-        return max(0, self._max_streams - len(self._streams))
+        return max(0, self._max_streams - len(self._streams.open))
 
     def take(self) -> bytes:
         """What is to be sent, in order; b"" if nothing is."""
-        data = b"".join(self._out)
-        self._out.clear()
+        out = self._streams.out
+        data = b"".join(out)
+        out.clear()
         return data
 
     def request(self, headers: tuple[Header, ...], body: bytes) -> int:
@@ -142,370 +91,202 @@ class Connection:
         Returns:
             Its stream id.
         """
-        stream = self._next
-        self._next += 2
-        if self._next > frames.MAX_STREAM_ID:
-            self.draining = True
-        block = self._requests.block(headers)
-        length = len(body)
-        out = self._out
-        if len(block) <= self._max_frame:
-            out += (frames.head(len(block), frames.HEADERS, frames.END_HEADERS, stream), block)
-        else:
-            self._send_long_block(stream, block)
-        if (
-            not self._blocked
-            and length <= self._window
-            and length <= self._initial_window
-            and length <= self._max_frame
-        ):
-            self._window -= length
-            out += (frames.head(length, frames.DATA, frames.END_STREAM, stream), body)
-            self._streams[stream] = _Stream(self._initial_window - length)
-        else:
-            self._streams[stream] = _Stream(self._initial_window, body)
-            self._blocked.append(stream)
-            self._send_blocked()
-        return stream
+        number = self._requests.start(headers, body)
+        if number == frames.MAX_STREAM_ID:
+            self.draining = True  # 5.1.1: ids are not used twice
+        return number
 
-    def cancel(self, stream: int) -> None:
-        """Give a request up; whether the server has processed it is unknown. Nothing more is told of it."""
-        if self._streams.pop(stream, None) is not None:
-            self._out.append(frames.rst_stream(stream, ErrorCode.CANCEL))
+    def cancel(self, stream: int) -> Fate | None:
+        """Give a request up; nothing more is told of it.
+
+        Returns:
+            What is known of it; None: it is not under way.
+        """
+        return self._streams.cancel(stream)
 
     def ping(self) -> None:
-        """Ask for a sign of life; `unanswered_pings` tells whether it came."""
-        self.unanswered_pings += 1
-        self._out.append(frames.frame(frames.PING, 0, 0, b"dispatch"))
+        """Ask for a sign of life (6.7)."""
+        self.unanswered_ping = True
+        self._streams.out.append(frames.frame(frames.PING, 0, 0, _PING))
 
-    def close(self) -> None:
-        """Say goodbye; requests under way are cut off without an event."""
-        if not self._closed:
-            self.draining = self._closed = True
-            self._out.append(frames.goaway(0, ErrorCode.NO_ERROR))
-            self._streams.clear()
+    def close(self, reason: str, code: ErrorCode = ErrorCode.NO_ERROR) -> list[Event]:
+        """Say goodbye; requests under way end here."""
+        if self.closed:
+            return []
+        self._streams.out.append(frames.goaway(0, code))
+        return self._end(reason)
 
     def lost(self, reason: str) -> list[Event]:
         """The transport below is gone."""
-        return [] if self._closed else self._end(reason, Fate.UNKNOWN)
+        return [] if self.closed else self._end(reason)
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; raises nothing, whatever they are."""
-        if self._closed:
+        if self.closed:
             return []
-        events: list[Event] = []
         buffer = self._buffer + data if self._buffer else data
         at, end = 0, len(buffer)
+        answers, on_data = self._answers, self._answers.on_data
         try:
             while end - at >= 9:
                 word = int.from_bytes(buffer[at : at + 9], "big")
                 length = word >> 48
                 if length > frames.MAX_FRAME:
-                    raise PeerError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+                    raise frames.too_large(length)
                 if end - at < 9 + length:
                     break
                 kind, flags, stream = word >> 40 & 0xFF, word >> 32 & 0xFF, word & 0x7FFFFFFF
                 payload = buffer[at + 9 : at + 9 + length]
                 at += 9 + length
-                if kind == frames.DATA and self._block is None and self.settled:
-                    self._on_data(flags, stream, payload, events)
+                if kind <= frames.HEADERS and self.settled and not answers.inside_block:
+                    if kind == frames.DATA:
+                        on_data(stream, flags, payload)
+                    else:
+                        answers.on_headers(stream, flags, payload)
                 else:
-                    self._on_frame(kind, flags, stream, payload, events)
-                if self._closed:
-                    return events
+                    self._on_control(kind, flags, stream, payload)
         except PeerError as error:
-            self._out.append(frames.goaway(0, error.code, str(error)))
-            return events + self._end(f"the server broke HTTP/2: {error}", Fate.UNKNOWN)
+            self._streams.out.append(frames.goaway(0, error.code, str(error)))
+            return self._end(f"the server broke HTTP/2: {error}")
         self._buffer = buffer[at:]
-        if self.draining and not self._streams and not self._closed:
-            self._out.append(frames.goaway(0, ErrorCode.NO_ERROR))
-            events += self._end("the server closes this connection", Fate.NOT_SENT)
+        if self.draining and not self._streams.open:
+            return self.close("the server closes this connection")
+        return self._take_events()
+
+    def _take_events(self) -> list[Event]:
+        events, self._streams.events = self._streams.events, []
         return events
 
-    def _end(self, reason: str, fate: Fate, *, http11: bool = False) -> list[Event]:
-        """Close; what is under way shares this fate."""
-        self.draining = self._closed = True
-        events: list[Event] = [Failed(stream, fate, reason) for stream in self._streams]
-        self._streams.clear()
-        self._blocked.clear()
-        events.append(Closed(reason, http11))
-        return events
+    def _end(self, reason: str) -> list[Event]:
+        """Close; what is under way may have been processed."""
+        self.draining = self.closed = True
+        self._buffer = b""
+        for number, state in list(self._streams.open.items()):
+            self._streams.lose(number, state, Fate.UNKNOWN, reason)
+        self._streams.events.append(Closed(reason))
+        return self._take_events()
 
-    def _on_frame(self, kind: int, flags: int, stream: int, payload: bytes, events: list[Event]) -> None:
+    def _on_control(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if not self.settled and (kind != frames.SETTINGS or flags & frames.ACK):
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if self._block is not None and (kind != frames.CONTINUATION or stream != self._block[0]):
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
-        if kind == frames.HEADERS:
-            self._on_headers(flags, stream, payload, events)
-            return
-        # Everything else may be sent without end at no cost to the sender.
-        self._idle += 1
-        if self._idle > IDLE_FRAMES:
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "a flood of control frames")
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")  # 3.4
+        if self._answers.inside_block and kind != frames.CONTINUATION:
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")  # 4.3, 5.5
+        # All of these may be sent without end at no cost to the sender (10.5).
+        self._streams.spend("control frames")
         if kind == frames.CONTINUATION:
-            self._on_continuation(flags, payload, events)
+            self._answers.on_continuation(stream, flags, payload)
         elif kind == frames.SETTINGS:
             self._on_settings(flags, stream, payload)
         elif kind == frames.WINDOW_UPDATE:
-            self._on_window_update(stream, payload, events)
+            self._requests.on_window_update(stream, payload)
         elif kind == frames.RST_STREAM:
-            self._on_rst_stream(stream, payload, events)
+            self._on_rst_stream(stream, payload)
         elif kind == frames.PING:
             self._on_ping(flags, stream, payload)
         elif kind == frames.GOAWAY:
-            self._on_goaway(stream, payload, events)
+            self._on_goaway(stream, payload)
         elif kind == frames.PUSH_PROMISE:
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a push, which we have switched off")
-        elif kind == frames.PRIORITY and (stream == 0 or len(payload) != 5):
-            raise PeerError(
-                ErrorCode.PROTOCOL_ERROR if stream == 0 else ErrorCode.FRAME_SIZE_ERROR, "a bad PRIORITY"
-            )
-        # Unknown types are ignored (section 4.1).
-
-    # Answers.
-
-    def _on_data(self, flags: int, stream: int, payload: bytes, events: list[Event]) -> None:
-        length = len(payload)
-        self._received += length
-        if self._received > CONNECTION_WINDOW:
-            raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        if self._received > CONNECTION_WINDOW // 2:
-            self._out.append(frames.window_update(0, self._received))
-            self._received = 0
-        state = self._streams.get(stream)
-        if state is None:
-            self._check_known(stream)
-            return
-        if not state.status:
-            self._fail_stream(stream, ErrorCode.PROTOCOL_ERROR, "data before the headers", events)
-            return
-        state.size += length
-        if flags & frames.PADDED:
-            payload = _unpadded(payload)
-        if state.size > STREAM_WINDOW:
-            self._fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR, "the answer is too large", events)
-            return
-        if flags & frames.END_STREAM:
-            self._idle = 0
-            body = b"".join([*state.body, payload]) if state.body else payload
-            self._finish(stream, state, body, events)
-        elif payload:
-            self._idle = 0
-            state.body = [*state.body, payload]
-        else:
-            self._idle += 1
-            if self._idle > IDLE_FRAMES:
-                raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "a flood of empty DATA frames")
-
-    def _on_headers(self, flags: int, stream: int, payload: bytes, events: list[Event]) -> None:
-        if flags & frames.PADDED:
-            payload = _unpadded(payload)
-        if flags & frames.WITH_PRIORITY:
-            if len(payload) < 5:
-                raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "HEADERS with half a priority")
-            payload = payload[5:]
-        if flags & frames.END_HEADERS:
-            self._on_block(stream, flags, payload, events)
-        else:
-            self._block = (stream, flags, [payload], len(payload))
-
-    def _on_continuation(self, flags: int, payload: bytes, events: list[Event]) -> None:
-        if self._block is None:
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
-        stream, first_flags, pieces, size = self._block
-        size += len(payload)
-        if size > MAX_BLOCK:
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "a header block without end")
-        pieces.append(payload)
-        if flags & frames.END_HEADERS:
-            self._block = None
-            self._on_block(stream, first_flags, b"".join(pieces), events)
-        else:
-            self._block = (stream, first_flags, pieces, size)
-
-    def _on_block(self, stream: int, flags: int, block: bytes, events: list[Event]) -> None:
-        state = self._streams.get(stream)
-        if state is None:
-            self._check_known(stream)
-            if not self._answers.self_contained:
-                self._answers.decode(block)  # later blocks may build on it
-            return
-        if state.status:
-            # Trailers: of no interest, but they must be the end.
-            if not self._answers.self_contained:
-                self._answers.decode(block)
-            if not flags & frames.END_STREAM:
-                self._fail_stream(stream, ErrorCode.PROTOCOL_ERROR, "a second header block", events)
-                return
-        else:
-            status, headers = self._answers.read(block)
-            if 100 <= status < 200:
-                self._idle += 1
-                if flags & frames.END_STREAM or self._idle > IDLE_FRAMES:
-                    raise PeerError(ErrorCode.PROTOCOL_ERROR, f"an answer of status {status}")
-                return
-            state.status, state.headers = status, headers
-        if flags & frames.END_STREAM:
-            self._idle = 0
-            self._finish(stream, state, b"".join(state.body), events)
-
-    def _finish(self, stream: int, state: _Stream, body: bytes, events: list[Event]) -> None:
-        del self._streams[stream]
-        if state.unsent:
-            # Answered before it was asked to the end: the rest is not wanted.
-            self._out.append(frames.rst_stream(stream, ErrorCode.CANCEL))
-        events.append(Answered(stream, state.status, state.headers, body))
-
-    def _fail_stream(self, stream: int, code: ErrorCode, reason: str, events: list[Event]) -> None:
-        """A stream error of the peer (section 5.4.2); the server had the request."""
-        del self._streams[stream]
-        self._out.append(frames.rst_stream(stream, code))
-        events.append(Failed(stream, Fate.UNKNOWN, reason))
-
-    def _check_known(self, stream: int) -> None:
-        """Frames may still come for a stream that we have given up, never for one that we have not opened."""
-        if stream == 0 or stream % 2 == 0 or stream >= self._next:
-            raise PeerError(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {stream}, which is not open")
-        self._idle += 1
-        if self._idle > IDLE_FRAMES:
-            raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "a flood of frames on closed streams")
-
-    # The connection.
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a push, which we have switched off")  # 6.6
+        elif kind == frames.PRIORITY:
+            self._on_priority(stream, payload)
+        # Unknown types are ignored (4.1, 5.5).
 
     def _on_settings(self, flags: int, stream: int, payload: bytes) -> None:
+        """SETTINGS (6.5)."""
         if stream:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
         if flags & frames.ACK:
             if payload:
                 raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with content")
-            if self._unacknowledged:
-                self._unacknowledged = 0
-                self._answers.acknowledged()
+            if not self._answers.headers.self_contained:
+                self._answers.headers.acknowledged()
             return
         if len(payload) % 6:
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "half a setting")
+        window = self._requests.initial_window
         for start in range(0, len(payload), 6):
             key = int.from_bytes(payload[start : start + 2], "big")
-            self._obey(key, int.from_bytes(payload[start + 2 : start + 6], "big"))
+            value = int.from_bytes(payload[start + 2 : start + 6], "big")
+            if key == Setting.INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
+                window = value
+            else:
+                self._obey(key, value)
+        # Once a frame: 2,730 changes in one would be work for each stream.
+        self._requests.resize_windows(window)
         self.settled = True
-        self._out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        self._send_blocked()
+        self._streams.out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))  # 6.5.3
+        self._requests.send_blocked()
 
     def _obey(self, key: int, value: int) -> None:
+        """One setting (6.5.2); unknown ones are ignored."""
         if key == Setting.MAX_CONCURRENT_STREAMS:
             self._max_streams = value
-        elif key == Setting.INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
-            change, self._initial_window = value - self._initial_window, value
-            for state in self._streams.values():
-                state.window += change
-                if state.window > frames.MAX_WINDOW:
-                    raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "a window beyond its limit")
         elif key == Setting.MAX_FRAME_SIZE:
             if not frames.MAX_FRAME <= value < 1 << 24:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes")
-            self._max_frame = value
+            self._requests.max_frame = value
         elif key == Setting.HEADER_TABLE_SIZE:
-            self._requests.peer_table_size(value)
+            self._requests.headers.peer_table_size(value)
         elif key == Setting.ENABLE_PUSH and value:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "a server that wants to be pushed to")
 
     def _on_ping(self, flags: int, stream: int, payload: bytes) -> None:
+        """PING (6.7)."""
         if stream:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "a bad PING")
-        if flags & frames.ACK:
-            self.unanswered_pings = 0
-        else:
-            self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+        if not flags & frames.ACK:
+            self._streams.out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == _PING:
+            self.unanswered_ping = False
 
-    def _on_goaway(self, stream: int, payload: bytes, events: list[Event]) -> None:
+    def _on_goaway(self, stream: int, payload: bytes) -> None:
+        """GOAWAY (6.8): above the last id nothing was processed; at or below, answers are still to come."""
         if stream:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
         if len(payload) < 8:
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "a bad GOAWAY")
         last = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
+        if last > self._last_processed:
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "a GOAWAY that takes back an earlier one")
+        self._last_processed = last
         code = int.from_bytes(payload[4:8], "big")
-        self.draining = True
+        self._stop(code)
         reason = f"the server closes this connection ({ErrorCode.name_of(code)})"
-        # Above the last id nothing was processed (section 6.8); at or below, answers are still to come.
-        for number in [number for number in self._streams if number > last]:
-            del self._streams[number]
-            events.append(Failed(number, Fate.NOT_SENT, reason))
-        if code == ErrorCode.HTTP_1_1_REQUIRED:
-            events += self._end(reason, Fate.UNKNOWN, http11=True)
+        for number, state in [item for item in self._streams.open.items() if item[0] > last]:
+            self._streams.lose(number, state, Fate.NOT_SENT, reason)
 
-    def _on_rst_stream(self, stream: int, payload: bytes, events: list[Event]) -> None:
+    def _on_rst_stream(self, stream: int, payload: bytes) -> None:
+        """RST_STREAM (6.4)."""
         if len(payload) != 4:
             raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "a bad RST_STREAM")
-        if stream not in self._streams:
-            self._check_known(stream)
+        state = self._streams.open.get(stream)
+        if state is None:
+            self._streams.check_known(stream)
             return
-        del self._streams[stream]
         code = int.from_bytes(payload, "big")
-        untouched = code in (ErrorCode.REFUSED_STREAM, ErrorCode.HTTP_1_1_REQUIRED)
+        # 8.7: REFUSED_STREAM promises that nothing was processed. HTTP/1.1 is asked for instead of processing (7).
+        untouched = code in {ErrorCode.REFUSED_STREAM, ErrorCode.HTTP_1_1_REQUIRED}
         reason = f"the server reset the request ({ErrorCode.name_of(code)})"
-        events.append(Failed(stream, Fate.NOT_SENT if untouched else Fate.UNKNOWN, reason))
+        self._streams.lose(stream, state, Fate.NOT_SENT if untouched else Fate.UNKNOWN, reason)
         if code == ErrorCode.HTTP_1_1_REQUIRED:
-            events += self._end(reason, Fate.UNKNOWN, http11=True)
+            self._stop(code)
 
-    def _on_window_update(self, stream: int, payload: bytes, events: list[Event]) -> None:
-        if len(payload) != 4:
-            raise PeerError(ErrorCode.FRAME_SIZE_ERROR, "a bad WINDOW_UPDATE")
-        increment = int.from_bytes(payload, "big") & 0x7FFFFFFF
+    def _stop(self, code: int) -> None:
+        """Start nothing more; what is under way may still be answered."""
+        self.draining = True
+        if code == ErrorCode.HTTP_1_1_REQUIRED:
+            self.http11 = True
+
+    def _on_priority(self, stream: int, payload: bytes) -> None:
+        """PRIORITY (6.3): deprecated, and checked for its form only."""
         if stream == 0:
-            self._window += increment
-            if not increment or self._window > frames.MAX_WINDOW:
-                code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
-                raise PeerError(code, f"a window change by {increment}")
-        else:
-            state = self._streams.get(stream)
-            if state is None:
-                self._check_known(stream)
-                return
-            state.window += increment
-            if not increment or state.window > frames.MAX_WINDOW:
-                code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
-                self._fail_stream(stream, code, f"a window change by {increment}", events)
-                return
-        self._send_blocked()
-
-    # Sending what had to wait.
-
-    def _send_long_block(self, stream: int, block: bytes) -> None:
-        """A header block larger than a frame, in pieces that nothing may come between (section 6.10)."""
-        size = self._max_frame
-        pieces = [block[start : start + size] for start in range(0, len(block), size)]
-        for number, piece in enumerate(pieces):
-            kind = frames.CONTINUATION if number else frames.HEADERS
-            flags = frames.END_HEADERS if number == len(pieces) - 1 else 0
-            self._out.append(frames.frame(kind, flags, stream, piece))
-
-    def _send_blocked(self) -> None:
-        """Send of the waiting bodies what the windows allow, oldest first; one stream's window stops only itself."""
-        for _ in range(len(self._blocked)):
-            if self._window <= 0:
-                return
-            stream = self._blocked.popleft()
-            state = self._streams.get(stream)
-            if state is None:
-                continue
-            while state.unsent and self._window > 0 and state.window > 0:
-                piece = state.unsent[: min(self._window, state.window, self._max_frame)]
-                state.unsent = state.unsent[len(piece) :]
-                self._window -= len(piece)
-                state.window -= len(piece)
-                flags = 0 if state.unsent else frames.END_STREAM
-                self._out.append(frames.frame(frames.DATA, flags, stream, piece))
-            if state.unsent:
-                self._blocked.append(stream)
-
-
-def _unpadded(payload: bytes) -> bytes:
-    """A payload without its padding (section 6.1)."""
-    if not payload or payload[0] >= len(payload):
-        raise PeerError(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
-    return payload[1 : len(payload) - payload[0]]
+            raise PeerError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on the connection")
+        if len(payload) == 5:
+            return
+        state = self._streams.open.get(stream)
+        if state is not None:
+            self._streams.fail(stream, state, ErrorCode.FRAME_SIZE_ERROR, "a bad PRIORITY")

@@ -78,6 +78,11 @@ class PeerError(Exception):
         self.code = code
 
 
+def too_large(length: int) -> PeerError:
+    """A frame beyond our limit (4.2): for some types a stream error would do, but its rest would have to be skipped."""
+    return PeerError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """One whole frame.
 
