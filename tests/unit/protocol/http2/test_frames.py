@@ -43,7 +43,10 @@ def test_a_goaway_says_why_and_never_too_much() -> None:
 def test_the_small_frames() -> None:
     assert frames.window_update(5, 9).hex() == "000004080000000005" + "00000009"
     assert frames.rst_stream(5, ErrorCode.CANCEL).hex() == "000004030000000005" + "00000008"
-    assert frames.frame(frames.PING, frames.ACK, 0, b"12345678").hex() == "000008060100000000" + b"12345678".hex()
+    assert (
+        frames.frame(frames.PING, frames.ACK, 0, b"12345678").hex()
+        == "000008060100000000" + b"12345678".hex()
+    )
 
 
 def test_codes_have_names_even_those_that_nobody_defined() -> None:
