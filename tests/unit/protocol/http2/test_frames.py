@@ -1,8 +1,8 @@
 """The frame layer."""
 
+from hyperframe.frame import Frame, GoAwayFrame, SettingsFrame
 from hypothesis import given
 from hypothesis import strategies as st
-from hyperframe.frame import Frame, GoAwayFrame, SettingsFrame
 
 from dispatcher.protocol.http2 import frames
 from dispatcher.protocol.http2.frames import ErrorCode, Setting
