@@ -27,6 +27,9 @@ OPEN_EVERY_S = 0.05
 REST_S = 1.0
 """After a failed attempt to connect while there are connections, before the next."""
 
+GOODBYE_S = 1.0
+"""At the end of the worker, for connections to be closed in good order."""
+
 HTTP11_FOR_S = 600.0
 """How long it is believed that a server has no HTTP/2."""
 
@@ -74,6 +77,8 @@ class Http2Transport:
         self._patience = patience or Patience()
         self._most_links = -(-most_requests // USUAL_STREAMS)
         self._links: list[Link] = []
+        # Said goodbye, their sockets not closed yet.
+        self._ending: list[Link] = []
         # All batches under way; those of them that have something to start, in order.
         self._running: set[Call] = set()
         self._calls: deque[Call] = deque()
@@ -91,7 +96,13 @@ class Http2Transport:
             await asyncio.wait([self._opening])
         for link in self._links:
             link.close("the worker is stopping")
-        self._links.clear()
+        self._drop_gone()
+        endings = [link.ended for link in self._ending]
+        if endings:
+            await asyncio.wait(endings, timeout=GOODBYE_S)
+            for link in self._ending:
+                link.abort("the worker is stopping")
+            await asyncio.wait(endings)
 
     @property
     def connections(self) -> int:
@@ -180,12 +191,16 @@ class Http2Transport:
         if any(link.retired for link in self._links):
             if any(link.http11 for link in self._links):
                 self._no_http2()
-            self._links = [link for link in self._links if not link.gone]
+            self._drop_gone()
         if self._calls:
             for link in sorted(self._links, key=_busy) if len(self._links) > 1 else self._links:
                 self._fill(link, now)
             if self._next_call() is not None:
                 self._open_another()
+
+    def _drop_gone(self) -> None:
+        self._ending = [link for link in [*self._ending, *self._links] if link.gone and not link.ended.done()]
+        self._links = [link for link in self._links if not link.gone]
 
     def _fill(self, link: Link, now: float) -> None:
         room = link.room

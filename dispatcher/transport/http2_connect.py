@@ -76,7 +76,8 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
             f"the certificate of {place.host}:{place.port} is not trusted ({error.verify_message}); see CA_FILE"
         ) from None
     except ssl.SSLError as error:
-        if error.reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
+        # OpenSSL spells it with spaces or with underscores.
+        if "no application protocol" in str(error).lower().replace("_", " "):
             raise Http11Only from None
         raise
     except TimeoutError:

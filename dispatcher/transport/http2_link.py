@@ -52,12 +52,14 @@ class Link(asyncio.BufferedProtocol):
     Attributes:
         ready: set to "" when the server has shown that it speaks HTTP/2, or to the reason why it never will.
         gone: closed or closing; to be dropped from the pool.
+        ended: set when the socket is closed.
     """
 
     def __init__(self, changed: Callable[[], None], patience: Patience) -> None:
         self.gone = False
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self._changed = changed
         self._patience = patience
         self._core = Connection()
@@ -159,6 +161,8 @@ class Link(asyncio.BufferedProtocol):
         )
         self._handle(self._core.lost(reason), self._loop.time())
         self._over()
+        if not self.ended.done():
+            self.ended.set_result(None)
         self._changed()
 
     def pause_writing(self) -> None:
