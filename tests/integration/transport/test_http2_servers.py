@@ -211,12 +211,16 @@ const server = http2.createSecureServer({
   settings: how === 'few' ? {maxConcurrentStreams: 3, initialWindowSize: 10} : {},
 });
 let count = 0;
+if (how === 'http1') server.on('request', (request, answer) => {
+  if (request.httpVersion === '1.1') { request.resume(); request.on('end', () => answer.end('ANSWER')); }
+});
 server.on('sessionError', () => {});
 server.on('stream', (stream, headers) => {
   count += 1;
   stream.on('error', () => {});
   if (how === 'refuse' && count % 3 === 0) return stream.close(c.NGHTTP2_REFUSED_STREAM);
   if (how === 'reset' && count % 3 === 0) return stream.close(c.NGHTTP2_INTERNAL_ERROR);
+  if (how === 'http1') return stream.close(c.NGHTTP2_HTTP_1_1_REQUIRED);
   if (how === 'interim') stream.additionalHeaders({':status': 103, link: '<x>'});
   let body = '';
   stream.on('data', (piece) => body += piece);
@@ -268,6 +272,17 @@ async def test_node_reset_streams_are_of_unknown_fate_and_nobody_elses(node, poo
     with node("reset"):
         found = fates(await send(pool(node.url), batch_of(*map(str, range(300)))))
         assert found == {"accepted": 200, Fate.UNKNOWN: 100}
+
+
+async def test_node_that_asks_for_http1_gets_it(node, pool, batch_of, certificate) -> None:
+    with node("http1"):
+        transport = pool(node.url)
+        async with Session(Route(ca_file=str(certificate.cert))) as session:
+            v1 = V1Transport(session, node.url, Timeouts(), observe, transport)
+            for _ in range(2):
+                assert fates(await send(v1, batch_of(*map(str, range(20))))) == {"accepted": 20}
+    assert transport.lacks_http2()
+    assert transport.opened == 1
 
 
 # The emulator: granian.
