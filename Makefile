@@ -1,7 +1,9 @@
 # make demo    see it work: installs, then sends 100,000 messages to a local FCM emulator
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
+# make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
+# make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
@@ -11,8 +13,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+INPUTS ?= 1000000
+SEED ?= 1
+CLIENTS := .venv-interop
+PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
+NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test lint demo docs ops ops-files bench clean
+.PHONY: install unit test interop lint fuzz demo docs ops ops-files bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -36,12 +43,27 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --ignore=tests/interop --ignore=tests/ops
+
+interop: $(STAMP) $(PYTHON_CLIENTS:%=$(CLIENTS)/%/.installed) $(NODE_CLIENTS:%=%/node_modules/.installed)
+	$(BIN)/python -m pytest tests/interop -q -n $(JOBS) --dist loadscope
+
+$(CLIENTS)/%/.installed: tests/interop/python/clients/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+# Their optional parts are other Firebase products; their install scripts are none of ours to run.
+tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.json
+	npm ci --prefix tests/interop/node/$* --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+fuzz: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
 demo: $(STAMP)
 	$(BIN)/dispatcher demo
 
-# The README's tables, printed anew from the code.
 # Image, chart, rules and dashboards, each with the real tool: see tests/ops/. promtool and prometheus come from the
 # system's package `prometheus`; the rest is installed into an environment of its own.
 OPS := .venv-ops
@@ -60,6 +82,7 @@ ops: $(OPS_STAMP)
 ops-files: $(OPS_STAMP)
 	PATH=$(OPS)/bin:$$PATH $(OPS)/bin/python tests/ops/generate.py
 
+# The README's tables, printed anew from the code.
 docs: $(STAMP)
 	$(BIN)/python -m dispatcher.cli.readme README.md
 
@@ -67,5 +90,5 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/pipeline.py
 
 clean:
-	rm -rf $(VENV) $(OPS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OPS) $(CLIENTS) tests/interop/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

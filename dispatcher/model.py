@@ -125,7 +125,7 @@ class JobState(msgspec.Struct, omit_defaults=True, gc=False):
         sends: sends so far (the outcome's `attempts`).
         counted: sends that count against MAX_ATTEMPTS (throttling does not).
         throttled: answers that said "too fast"; the exponent of that backoff.
-        held: waits after THIRD_PARTY_AUTH_ERROR; the exponent of that one.
+        held: waits of this message alone (THIRD_PARTY_AUTH_ERROR, a doubtful SENDER_ID_MISMATCH); the exponent of that one.
         places: original places in `tokens` of the recipients that are left; empty: all, in order.
         slot: the time this message was given in its paused target's schedule; 0: none.
         duplicate: an earlier send's fate is unknown: the next one may repeat it.

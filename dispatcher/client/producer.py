@@ -261,5 +261,7 @@ def _check(project: str, fields: dict[str, str], limits: DecodeLimits) -> None:
     job = decode_entry(project, "normal", f"{int(time.time() * 1000)}-0", flat, limits)
     if job.refusal is not None:
         raise ValueError(job.refusal.reason)
+    if job.deliver_at >= job.expires_at:
+        raise ValueError("deliver_at: found a time at or after the expiry; give a later expires_at")
     for caution in job.warnings:
         warnings.warn(caution.reason, MessageWarning, stacklevel=4)

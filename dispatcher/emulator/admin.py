@@ -13,8 +13,8 @@ For tests and demos: it asks for no credentials, like the rest of a process that
     PUT    tokens                   states of tokens by name and by prefix
     GET    topics?project=          topics and their subscribers, counted; also topic=
     PUT    topics                   subscribes and unsubscribes
-    GET    oauth                    access tokens given out
-    PUT    oauth                    lifetime of access tokens; refusal of every assertion; revocation
+    GET    oauth                    access tokens given out; numbers of the projects
+    PUT    oauth                    lifetime of access tokens; refusal of every assertion; revocation; tokens to take
     POST   reset                    begins afresh; body `{"ledger": false, ...}` keeps a part
 """
 
@@ -28,6 +28,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from dispatcher.emulator.faults import Scenario
+from dispatcher.emulator.oauth import Grant
 from dispatcher.emulator.registry import TokenState
 from dispatcher.emulator.state import State
 from dispatcher.emulator.wire import Reply, Request, json_reply
@@ -55,11 +56,18 @@ class TopicsChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OAuthChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `PUT oauth`; absent: unchanged. `refuse`: an OAuth error name, "" ends it."""
+    """Body of `PUT oauth`; absent: unchanged.
+
+    Attributes:
+        refuse: an OAuth error name; "" ends it.
+        revoke: every access token is invalid from now on.
+        tokens: access tokens to take that something else gave out, and what they may do.
+    """
 
     expires_in: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
     refuse: str | None = None
     revoke: bool = False
+    tokens: dict[str, Grant] = {}
 
 
 class Reset(msgspec.Struct, forbid_unknown_fields=True):
@@ -184,7 +192,12 @@ class Admin:
 
     def _oauth(self, _: Request, __: dict[str, str]) -> Any:
         authority = self._state.authority
-        return {"issued": authority.issued, "expires_in": authority.expires_in, "refuse": authority.refuse}
+        return {
+            "issued": authority.issued,
+            "expires_in": authority.expires_in,
+            "refuse": authority.refuse,
+            "numbers": authority.numbers,
+        }
 
     def _set_oauth(self, request: Request, _: dict[str, str]) -> Any:
         change = msgspec.json.decode(request.body, type=OAuthChange)
@@ -193,7 +206,10 @@ class Admin:
             authority.expires_in = change.expires_in
         if change.refuse is not None:
             authority.refuse = change.refuse
-        return {"ok": True, "revoked": authority.revoke_all() if change.revoke else 0}
+        revoked = authority.revoke_all() if change.revoke else 0
+        for token, grant in change.tokens.items():
+            authority.admit(token, grant)
+        return {"ok": True, "revoked": revoked}
 
     def _reset(self, request: Request, _: dict[str, str]) -> Any:
         what = msgspec.json.decode(request.body or b"{}", type=Reset)

@@ -14,6 +14,9 @@ from dispatcher.emulator.refusals import extra_headers, refusal
 from dispatcher.emulator.state import State
 from dispatcher.emulator.wire import JSON_TYPE, VARY, Headers, Reply, Request, html_reply, not_found
 
+TOKEN_PATHS = frozenset({"/token", "/o/oauth2/token"})
+"""Where access tokens are had: today's endpoint, and that of accounts.google.com, which older SDKs still ask."""
+
 
 class Emulator:
     """A local FCM: one request in, one reply out.
@@ -37,7 +40,7 @@ class Emulator:
         wire: Wire
         if path == "/batch":
             wire = "batch"
-        elif path == "/token":
+        elif path in TOKEN_PATHS:
             wire = "oauth"
         else:
             project = project_of(path)
@@ -48,6 +51,7 @@ class Emulator:
             return html_reply(
                 405, "Method Not Allowed", f"The request method {request.method} is not allowed here."
             )
+        self.state.ledger.versions[request.version] += 1
         now = self._clock()
         faults = self.state.messages.faults
         trouble = Trouble(0.0 if wire == "oauth" else faults.scenario.latency)
@@ -85,6 +89,7 @@ class Emulator:
         if name:
             status, body = refusal(name, project)
             return _reply(status, body, extra_headers(name, None, "", now), JSON_TYPE), []
+        project = self.state.authority.named(project)
         answered = self.state.messages.answer("v1", project, request.body, now, trouble)
         reply = _reply(answered.status, answered.body, answered.headers, answered.content_type)
         return reply, [answered.arrival]

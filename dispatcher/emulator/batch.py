@@ -93,7 +93,7 @@ def _judge(path: str, authorization: str | None, authority: Authority, now: floa
     project = project_of(path.partition("?")[0])
     if project is None:
         return "", "NOT_FOUND"
-    return project, authority.refusal_of(authorization, project, now)
+    return authority.named(project), authority.refusal_of(authorization, project, now)
 
 
 def _not_let_in(name: str, project: str, now: float) -> Answered:

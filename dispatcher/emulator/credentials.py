@@ -21,12 +21,19 @@ class Account(msgspec.Struct):
         email: its name, `iss` of its assertions.
         key_id: `kid` of its assertions.
         public_key: what its assertions are checked with.
+        number: the project's number, which FCM takes in place of its id.
     """
 
     project: str
     email: str
     key_id: str
     public_key: rsa.RSAPublicKey
+    number: str = ""
+
+
+def number_of(project: str) -> str:
+    """The number of a project: twelve digits, always the same ones."""
+    return str(10**11 + int(sha256(b"number of " + project.encode()).hexdigest()[:15], 16) % (9 * 10**11))
 
 
 def file_of(directory: Path, project: str) -> Path:
@@ -75,7 +82,7 @@ def write_credentials(directory: Path, base_url: str, project: str) -> Account:
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(content, indent=2) + "\n")
     draft.replace(path)
-    return Account(project, email, key_id, private_key.public_key())
+    return Account(project, email, key_id, private_key.public_key(), number_of(project))
 
 
 def _earlier_key(path: Path) -> rsa.RSAPrivateKey | None:

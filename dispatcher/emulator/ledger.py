@@ -50,6 +50,7 @@ class Ledger:
         self.messages: Counter[str] = Counter()
         self.largest: dict[str, int] = {}
         self.refused: Counter[str] = Counter()
+        self.versions: Counter[str] = Counter()
         self.first: float = 0.0
         self.last: float = 0.0
 
@@ -127,6 +128,7 @@ class Ledger:
             "messages_by_wire": dict(self.messages),
             "largest_request": dict(self.largest),
             "refused_requests": dict(self.refused),
+            "http_versions": dict(self.versions),
             "first": self.first,
             "last": self.last,
         }

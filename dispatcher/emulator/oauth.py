@@ -17,10 +17,13 @@ from dispatcher.emulator.credentials import Account
 from dispatcher.emulator.wire import Reply, Request, json_reply
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-SCOPES = frozenset({
+SENDING_SCOPES = frozenset({
     "https://www.googleapis.com/auth/firebase.messaging",
     "https://www.googleapis.com/auth/cloud-platform",
 })  # fmt: skip
+"""A token sends if it was granted one of them (v1 wire rules, section 1)."""
+SCOPE_PREFIX = "https://www.googleapis.com/auth/"
+"""Any scope of Google's can be had; a token without one for sending is good and does not send."""
 LIFETIME = 3599.0
 """Seconds an access token lives: what Google answers (v1 wire rules, section 1.1)."""
 LONGEST_ASSERTION = 3600.0
@@ -38,10 +41,12 @@ class Grant(msgspec.Struct):
     Attributes:
         project: the project its account belongs to.
         expires_at: Unix seconds.
+        sends: whether one of its scopes is for sending.
     """
 
     project: str
     expires_at: float
+    sends: bool = True
 
 
 class Authority:
@@ -60,10 +65,26 @@ class Authority:
         self.issued = 0
         self._accounts: dict[str, Account] = {}
         self._grants: dict[str, Grant] = {}
+        self._by_number: dict[str, str] = {}
 
     def trust(self, account: Account) -> None:
         """Believes assertions of this account from now on."""
         self._accounts[account.email] = account
+        if account.number:
+            self._by_number[account.number] = account.project
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """The numbers of the projects that credentials were written for, by id."""
+        return {project: number for number, project in self._by_number.items()}
+
+    def named(self, project: str) -> str:
+        """The id of the project that a path names by its id or by its number (v1 wire rules, section 1)."""
+        return self._by_number.get(project, project)
+
+    def admit(self, token: str, grant: Grant) -> None:
+        """Takes a token that something else gave out: a metadata server, an operator."""
+        self._grants[token] = grant
 
     def reset(self) -> None:
         """Normal lifetime and no refusal; tokens and accounts stay."""
@@ -86,11 +107,13 @@ class Authority:
         if self.refuse:
             return _refusal(self.refuse, "The emulator was told to refuse.")
         try:
-            project = self._believed(form.get("assertion", [""])[0], now)
+            project, scopes = self._believed(form.get("assertion", [""])[0], now)
         except InvalidGrantError as error:
             return _refusal("invalid_grant", str(error))
+        if not scopes or not all(scope.startswith(SCOPE_PREFIX) for scope in scopes):
+            return _refusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
         token = f"ya29.c.emulator-{secrets.token_urlsafe(48)}"
-        self._grants[token] = Grant(project, now + self.expires_in)
+        self._grants[token] = Grant(project, now + self.expires_in, not SENDING_SCOPES.isdisjoint(scopes))
         self.issued += 1
         return json_reply({"access_token": token, "expires_in": int(self.expires_in), "token_type": "Bearer"})
 
@@ -106,10 +129,12 @@ class Authority:
         grant = self._grants.get(token.strip())
         if grant is None or grant.expires_at <= now:
             return "ACCESS_TOKEN_EXPIRED"
-        return "" if grant.project == project else "IAM_PERMISSION_DENIED"
+        if not grant.sends:
+            return "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+        return "" if grant.project == self.named(project) else "IAM_PERMISSION_DENIED"
 
-    def _believed(self, assertion: str, now: float) -> str:
-        """The project of the account that signed this assertion."""
+    def _believed(self, assertion: str, now: float) -> tuple[str, list[str]]:
+        """The project of the account that signed this assertion, and the scopes it asks for."""
         parts = assertion.split(".")
         if len(parts) != 3:
             raise InvalidGrantError("Invalid JWT: must be three parts")
@@ -132,7 +157,7 @@ class Authority:
         except InvalidSignature:
             raise InvalidGrantError("Invalid JWT Signature.") from None
         _check_claims(claims, now)
-        return account.project
+        return account.project, str(claims.get("scope", "")).split()
 
 
 def _check_claims(claims: dict[str, Any], now: float) -> None:
@@ -147,8 +172,6 @@ def _check_claims(claims: dict[str, Any], now: float) -> None:
     # The audience's host may be a name this process does not know itself by (a container's, a proxy's).
     if not str(claims.get("aud", "")).endswith("/token"):
         raise InvalidGrantError("Invalid JWT: aud must be the token endpoint")
-    if not SCOPES.intersection(str(claims.get("scope", "")).split()):
-        raise InvalidGrantError("Invalid OAuth scope or ID token audience provided.")
 
 
 def _refusal(error: str, description: str) -> Reply:

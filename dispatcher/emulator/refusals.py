@@ -32,6 +32,17 @@ def _expired_access(_: str) -> Built:
     )
 
 
+def _narrow_scope(_: str) -> Built:
+    return error_info(
+        403,
+        "PERMISSION_DENIED",
+        "Request had insufficient authentication scopes.",
+        reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+        domain=_GOOGLE,
+        metadata={**_SERVICE, "method": "google.firebase.fcm.v1.FcmService.SendMessage"},
+    )
+
+
 def _permission_denied(project: str) -> Built:
     permission = "cloudmessaging.messages.create"
     text = (
@@ -104,6 +115,7 @@ REFUSALS: dict[str, Callable[[str], Built]] = {
     # Without FcmError: these speak of the caller, never of a token.
     "CREDENTIALS_MISSING": _missing_credentials,
     "ACCESS_TOKEN_EXPIRED": _expired_access,
+    "ACCESS_TOKEN_SCOPE_INSUFFICIENT": _narrow_scope,
     "IAM_PERMISSION_DENIED": _permission_denied,
     "SERVICE_DISABLED": _service_disabled,
     "RATE_LIMIT_EXCEEDED": _rate_limit,
@@ -114,6 +126,10 @@ CHALLENGED = frozenset({"CREDENTIALS_MISSING", "ACCESS_TOKEN_EXPIRED"})
 """401s about our own access token, which carry WWW-Authenticate."""
 
 _CHALLENGE = 'Bearer realm="https://accounts.google.com/", error="invalid_token"'
+_NARROW = (
+    'Bearer realm="https://accounts.google.com/", error="insufficient_scope", '
+    'scope="https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/firebase.messaging"'
+)
 
 
 @lru_cache(maxsize=1024)
@@ -136,6 +152,8 @@ def extra_headers(name: str, retry_after: float | None, form: str, now: float) -
         now: Unix seconds.
     """
     headers = {"WWW-Authenticate": _CHALLENGE} if name in CHALLENGED else {}
+    if name == "ACCESS_TOKEN_SCOPE_INSUFFICIENT":
+        headers["WWW-Authenticate"] = _NARROW
     if retry_after is not None:
         dated = formatdate(ceil(now + retry_after), usegmt=True)
         headers["Retry-After"] = dated if form == "date" else str(ceil(retry_after))

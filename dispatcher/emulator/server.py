@@ -6,21 +6,22 @@ import asyncio
 import errno
 import signal
 import socket
-import ssl
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import uvloop
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
 from dispatcher.emulator.app import Emulator
 from dispatcher.emulator.connections import cut
+from dispatcher.emulator.entrance import INNER_HOST, Entrance, tls_context
 from dispatcher.emulator.faults import Scenario
 from dispatcher.emulator.wire import Reply, Request
 from dispatcher.errors import SettingsError
@@ -100,50 +101,64 @@ async def serve(
     """Serves until SIGTERM or SIGINT, or until `stop` is set; see `run`."""
     loop = asyncio.get_running_loop()
     emulator = Emulator(options.scenario)
-    with _reserved(options) as reservation:
-        port = reservation.getsockname()[1]
+    with ExitStack() as reservations:
+        port = reservations.enter_context(_reserved(options.host, options.port)).getsockname()[1]
+        inner_host, inner_port, entrance = options.host, port, None
+        if options.tls_cert and options.tls_key:
+            inner_host = INNER_HOST
+            inner_port = reservations.enter_context(_reserved(INNER_HOST, 0)).getsockname()[1]
+            entrance = _entrance(options.tls_cert, options.tls_key, inner_port)
         told = _enrol(options, emulator, port)
         stopping = stop or asyncio.Event()
-        server = _server(options, emulator, stopping, port)
+        server = _server(options, emulator, stopping, inner_host, inner_port)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         serving = loop.create_task(server.serve())
         stopped = loop.create_task(stopping.wait())
         try:
-            await _listening(options.host, port, serving)
+            await _listening(inner_host, inner_port, serving)
+            if entrance is not None:
+                await entrance.open(options.host, port, BACKLOG)
             ready(told)
             await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            if entrance is not None:
+                entrance.close()
             server.stop()
             await serving
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
 
-def _reserved(options: Options) -> socket.socket:
+def _reserved(host: str, port: int) -> socket.socket:
     """A socket that holds the port, never listening: the server's own shares it by SO_REUSEPORT.
 
     Without it another process could take a port that was free a moment ago, or two emulators share one unnoticed.
     """
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        if options.port:
+        if port:
             with socket.socket(family) as probe:  # without SO_REUSEPORT: fails if anybody has the port
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((options.host, options.port))
+                probe.bind((host, port))
         reservation = socket.socket(family)
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reservation.bind((options.host, options.port))
+        reservation.bind((host, port))
     except OSError as error:
         reason = (
             "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
         )
-        raise SettingsError(
-            f"port {options.port} of {options.host} {reason}; choose another, or 0 for any"
-        ) from error
+        raise SettingsError(f"port {port} of {host} {reason}; choose another, or 0 for any") from error
     return reservation
+
+
+def _entrance(certificate: Path, key: Path, inner_port: int) -> Entrance:
+    try:
+        return Entrance(tls_context(certificate, key), inner_port)
+    except OSError as error:
+        raise SettingsError(f"certificate {certificate} or key {key}: {error}") from error
 
 
 def _enrol(options: Options, emulator: Emulator, port: int) -> Ready:
@@ -160,35 +175,37 @@ def _enrol(options: Options, emulator: Emulator, port: int) -> Ready:
 
 
 def _server(
-    options: Options, emulator: Emulator, stopping: asyncio.Event, port: int
+    options: Options, emulator: Emulator, stopping: asyncio.Event, host: str, port: int
 ) -> Any:  # granian annotates only a part of it
     async def endpoint(scope: Any, protocol: Any) -> None:
         await _serve_one(emulator, stopping, scope, protocol)
 
-    try:
-        return Server(
-            endpoint,
-            address=options.host,
-            port=port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.auto,
-            websockets=False,
-            backlog=BACKLOG,
-            log_enabled=False,
-            http1_settings=HTTP1Settings(),
-            http2_settings=HTTP2Settings(max_concurrent_streams=options.max_streams),
-            ssl_cert=options.tls_cert,
-            ssl_key=options.tls_key,
-            ssl_protocol_min=SSLProtocols.tls12,
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"certificate {options.tls_cert} or key {options.tls_key}: {error}") from error
+    return Server(
+        endpoint,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.auto,
+        websockets=False,
+        backlog=BACKLOG,
+        log_enabled=False,
+        http1_settings=HTTP1Settings(),
+        http2_settings=HTTP2Settings(max_concurrent_streams=options.max_streams),
+    )
 
 
 async def _serve_one(emulator: Emulator, stopping: asyncio.Event, scope: Any, protocol: Any) -> None:
     """Carries one request from the HTTP server to the emulator, and the reply back with its troubles."""
     body = await protocol()
-    request = Request(scope.method, scope.path, scope.query_string, scope.headers.get, body, scope.client)
+    request = Request(
+        scope.method,
+        scope.path,
+        scope.query_string,
+        scope.headers.get,
+        body,
+        scope.client,
+        scope.http_version,
+    )
     try:
         reply = emulator.handle(request)
     except Exception:  # noqa: BLE001 - a fault of ours must be seen, and must not look like one that was scripted

@@ -31,6 +31,7 @@ class Request(msgspec.Struct):
         header: looks a header up by its lower-case name; None: absent.
         body: as it came.
         peer: address and port of the other side, "host:port".
+        version: of HTTP: "1.1" or "2".
     """
 
     method: str
@@ -39,6 +40,7 @@ class Request(msgspec.Struct):
     header: Callable[[str], str | None]
     body: bytes
     peer: str = ""
+    version: str = "1.1"
 
 
 class Reply(msgspec.Struct):

@@ -34,6 +34,7 @@ from dispatcher.policy.settle import Rules, decide, next_state, together
 from dispatcher.protocol.job import dead_fields, encode_retry_fields
 from dispatcher.protocol.outcome import encode_history, encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
+from dispatcher.telemetry.logs import clean_text
 
 
 class Context(msgspec.Struct):
@@ -45,6 +46,7 @@ class Context(msgspec.Struct):
         chance: uniform in [0, 1), new at each call.
         failures_only: OUTCOMES=failures: no record of accepted messages.
         pausing: codes that the project's health takes for the project's own fault.
+        doubtful: codes of which it cannot tell yet.
         extra_delay: seconds that the retry budget adds to each retry.
         pauses: ends of the pauses that this batch began, by target; filled while deciding.
     """
@@ -54,6 +56,7 @@ class Context(msgspec.Struct):
     chance: Callable[[], float]
     failures_only: bool = False
     pausing: Collection[ErrorCode] = ()
+    doubtful: Collection[ErrorCode] = ()
     extra_delay: float = 0.0
     pauses: dict[str, float] = {}
 
@@ -141,12 +144,28 @@ def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context)
         decision = disposition
         if job.refusal is not None:
             decision = Disposition(
-                Action.FIX_REQUEST, job.refusal.code, Status.REJECTED, job.refusal.reason, counted=False
+                Action.FIX_REQUEST,
+                job.refusal.code,
+                Status.REJECTED,
+                clean_text(job.refusal.reason),
+                counted=False,
             )
         responses = [SendResponse()] * max(1, len(job.values))
         decided: list[Disposition | None] = [decision] * len(responses)
         conclusion.items.append(_settle_job(job, responses, decided, context, conclusion))
     return conclusion
+
+
+def restrict(
+    batch: Batch, responses: list[SendResponse], presets: dict[int, Disposition], entry_ids: Collection[str]
+) -> tuple[Batch, list[SendResponse], dict[int, Disposition]]:
+    """The part of an answered batch that belongs to these entries."""
+    numbers = [n for n, (job, _) in enumerate(batch.messages()) if job.entry_id in entry_ids]
+    return (
+        batch.subset(numbers),
+        [responses[number] for number in numbers],
+        {place: presets[number] for place, number in enumerate(numbers) if number in presets},
+    )
 
 
 def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
@@ -193,6 +212,7 @@ def _decide(
         refreshed=True,
         last_route=True,
         pausing=context.pausing,
+        doubtful=context.doubtful,
         extra_delay=context.extra_delay,
     )
 

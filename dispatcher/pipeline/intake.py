@@ -87,7 +87,9 @@ class Intake:
         self._warned = Warned(metrics, log)
         self._sizes: dict[Key, ReadSize] = {}
         self._quiet: set[Key] = set()
+        # What the listener's read under way waits on, and what its last one did.
         self._listened: set[Key] = set()
+        self._heard: set[Key] = set()
         self._rest_until: dict[Key, float] = {}
         self._open_reads: set[asyncio.Event] = set()
         self._failing = False
@@ -188,12 +190,15 @@ class Intake:
         refused = [job for job in jobs if job.refusal is not None]
         fit = [job for job in jobs if job.refusal is None]
         expired = [job for job in fit if job.expires_at <= now]
-        early = [job for job in fit if now < job.expires_at and job.deliver_at > now]
+        # It could only wait for its time and then be too late: better to say so while somebody remembers it.
+        doomed = [job for job in fit if now < job.expires_at <= job.deliver_at]
+        early = [job for job in fit if now < job.deliver_at < job.expires_at]
         ready = [job for job in fit if job.deliver_at <= now < job.expires_at]
         await self._end(
             project, stream, refused, epoch, Disposition(Action.FIX_REQUEST, status=Status.REJECTED)
         )
         await self._end(project, stream, expired, epoch, EXPIRED)
+        await self._end(project, stream, doomed, epoch, DOOMED)
         for job in early:
             wait = Disposition(Action.RETRY, delay=job.deliver_at - now, counted=False)
             await self._end(project, stream, [job], epoch, wait)
@@ -278,6 +283,8 @@ class Intake:
                 key = (project.id, stream)
                 if key in self._listened or self._rest_until.get(key, 0.0) > loop_now:
                     continue
+                if key in self._quiet and key in self._heard and not project.probing:
+                    continue  # between two of the listener's reads: the next one is its own, too
                 if count := self._count(project, stream, share):
                     counts[stream] = count
             if counts:
@@ -324,7 +331,7 @@ class Intake:
                 await asyncio.sleep(POLL_S)
                 continue
             epochs = {project_id: self._projects[project_id].lease.epoch for project_id, _ in keys}
-            self._listened = set(keys)
+            self._listened = self._heard = set(keys)
             try:
                 with self.reading():
                     found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
@@ -351,6 +358,11 @@ class Intake:
             self._log.info("queue_back")
 
 
+DOOMED = Disposition(
+    Action.EXPIRE,
+    status=Status.EXPIRED,
+    reason="it would expire before deliver_at: give a later expires_at (default: DEFAULT_EXPIRY_S after enqueueing)",
+)
 EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
 
 

@@ -77,6 +77,7 @@ class When(msgspec.Struct, frozen=True):
         info: `reason` of an ErrorInfo beside it.
         scope: a QuotaFailure names the quota of this.
         field: a BadRequest names a field that matches this expression in full.
+        blames: that field in words.
         twin: the same payload was accepted for another token in the same answer, and no other field is blamed.
     """
 
@@ -89,6 +90,7 @@ class When(msgspec.Struct, frozen=True):
     info: str = ""
     scope: Scope | None = None
     field: str = ""
+    blames: str = ""
     twin: bool = False
 
 
@@ -126,11 +128,15 @@ def _throttled(**conditions: object) -> tuple[When, ...]:
     )
 
 
-def _bad_argument(field: str) -> tuple[When, ...]:
+def _bad_argument(blames: str, field: str) -> tuple[When, ...]:
     """A 400 that blames a field, with FcmError or (when the schema already refused it) without."""
-    return (_fcm("INVALID_ARGUMENT", field=field), _rpc("INVALID_ARGUMENT", field=field))
+    return (
+        _fcm("INVALID_ARGUMENT", field=field, blames=blames),
+        _rpc("INVALID_ARGUMENT", field=field, blames=blames),
+    )
 
 
+_TOKEN_FIELD = {"field": r"message\.token", "blames": "`message.token`"}
 _REGISTRATIONS: frozenset[TargetKind] = frozenset({"token", "group"})  # v1 carries a group's key as a token
 
 TABLE: tuple[Row, ...] = (
@@ -152,9 +158,9 @@ TABLE: tuple[Row, ...] = (
         "token invalid",
         Verdict(Action.DROP_TOKEN, ErrorCode.INVALID_REGISTRATION_TOKEN),
         v1=(
-            _fcm("INVALID_ARGUMENT", field=r"message\.token", kinds=_REGISTRATIONS, whole=False),
+            _fcm("INVALID_ARGUMENT", **_TOKEN_FIELD, kinds=_REGISTRATIONS, whole=False),
             _fcm("INVALID_ARGUMENT", twin=True, kinds=_REGISTRATIONS, whole=False),
-            _rpc("INVALID_ARGUMENT", field=r"message\.token", kinds=_REGISTRATIONS, whole=False),
+            _rpc("INVALID_ARGUMENT", **_TOKEN_FIELD, kinds=_REGISTRATIONS, whole=False),
         ),
     ),
     Row(
@@ -171,30 +177,34 @@ TABLE: tuple[Row, ...] = (
     Row(
         "recipient",
         Verdict(Action.FIX_REQUEST, ErrorCode.INVALID_RECIPIENT),
-        v1=_bad_argument(r"message\.(target|topic|condition|fid|to)\b.*"),
+        v1=_bad_argument("the target", r"message\.(target|topic|condition|fid|to)\b.*"),
     ),
     Row(
         "data key",
         Verdict(Action.FIX_REQUEST, ErrorCode.INVALID_DATA_PAYLOAD_KEY),
-        v1=_bad_argument(r"message\.(android\.|webpush\.)?data(\[\d+\]|\..+)?\.key"),
+        v1=_bad_argument("a key of `data`", r"message\.(android\.|webpush\.)?data(\[\d+\]|\..+)?\.key"),
     ),
     Row(
         "package name",
         Verdict(Action.FIX_REQUEST, ErrorCode.INVALID_PACKAGE_NAME),
-        v1=_bad_argument(r"message\.android\.restricted_?package_?name"),
+        v1=_bad_argument("the package name", r"message\.android\.restricted_?package_?name"),
     ),
     Row(
         "options",
         Verdict(Action.FIX_REQUEST, ErrorCode.INVALID_OPTIONS),
         v1=_bad_argument(
+            "ttl, priority, headers or options",
             r"message\.(android\.(ttl|priority|collapse_?key|direct_?boot_?ok|bandwidth.*)"
-            r"|(apns|webpush)\.headers.*|((android|apns|webpush)\.)?fcm_?options.*)"
+            r"|(apns|webpush)\.headers.*|((android|apns|webpush)\.)?fcm_?options.*)",
         ),
     ),
     Row(
         "payload",
         Verdict(Action.FIX_REQUEST, ErrorCode.INVALID_PAYLOAD),
-        v1=_bad_argument(r"message\.((android|webpush)\.)?(data|notification)\b.*|message\.apns\..*"),
+        v1=_bad_argument(
+            "data, notification or `apns`",
+            r"message\.((android|webpush)\.)?(data|notification)\b.*|message\.apns\..*",
+        ),
     ),
     Row(
         "too large",

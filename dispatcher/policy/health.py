@@ -22,6 +22,9 @@ MISMATCHED_SHARE = 0.2
 MISMATCHED_ANSWERS = 500
 """More than this share of SENDER_ID_MISMATCH in at least so many answers: it is our credential that is foreign."""
 
+MISMATCHED_DOUBT = 5
+"""So many of them, with the same share of fewer answers, are doubtful: a single one is just a foreign token."""
+
 PLATFORM_SHARE = 0.9
 PLATFORM_ANSWERS = 100
 """More than this share of THIRD_PARTY_AUTH_ERROR in at least so many answers: every platform's key is bad."""
@@ -56,13 +59,16 @@ class Findings(msgspec.Struct, gc=False):
     Attributes:
         congested: halve the project's concurrency.
         pausing: codes to be taken as the project's fault (`settle.decide`): pause it, end no message with them.
+        doubtful: codes whose share is as high, of too few answers to be sure: such messages wait for more.
     """
 
     congested: bool
     pausing: frozenset[ErrorCode]
+    doubtful: frozenset[ErrorCode] = frozenset()
 
 
 _NOTHING = frozenset[ErrorCode]()
+_MISMATCH = frozenset({ErrorCode.MISMATCHED_CREDENTIAL})
 
 
 class Health:
@@ -82,8 +88,13 @@ class Health:
         recent = _book(self._recent, now, THROTTLED_WINDOW, answers)
         minute = _book(self._minute, now, FAULT_WINDOW, answers)
         pausing = set()
-        if minute.total >= MISMATCHED_ANSWERS and minute.mismatched > MISMATCHED_SHARE * minute.total:
-            pausing.add(ErrorCode.MISMATCHED_CREDENTIAL)
+        doubtful = _NOTHING
+        if minute.mismatched > MISMATCHED_SHARE * minute.total:
+            if minute.total >= MISMATCHED_ANSWERS:
+                pausing.add(ErrorCode.MISMATCHED_CREDENTIAL)
+            elif minute.mismatched >= MISMATCHED_DOUBT:
+                # The first handful after a swapped credential is no less innocent than the five hundredth.
+                doubtful = _MISMATCH
         if minute.total >= PLATFORM_ANSWERS and minute.platform > PLATFORM_SHARE * minute.total:
             pausing.add(ErrorCode.THIRD_PARTY_AUTH_ERROR)
         return Findings(
@@ -91,6 +102,7 @@ class Health:
             and recent.throttled >= THROTTLED_SHARE * recent.total
             and len(recent.throttled_targets) >= THROTTLED_TARGETS,
             pausing=frozenset(pausing) if pausing else _NOTHING,
+            doubtful=doubtful,
         )
 
     def reset(self) -> None:

@@ -23,12 +23,16 @@ from dispatcher.model import (
     SendError,
     Status,
 )
-from dispatcher.policy.backoff import THROTTLED_BASE, delay, floor
+from dispatcher.policy.backoff import HELD_BASE, THROTTLED_BASE, delay, floor
 from dispatcher.policy.classify import classify
 from dispatcher.policy.error_table import Verdict
 
 HISTORY_KEPT = 10
 """Sends kept in `history`, the newest; throttled messages may see many."""
+
+DOUBTS = 3
+"""Waits of a message that may be for another project, while too few answers say whose fault that is: seven minutes in
+which a swapped credential shows itself; after them a project that sends little gets its verdict all the same."""
 
 _FINAL: dict[Action, Status] = {
     Action.DROP_TOKEN: Status.INVALID_TOKEN,
@@ -64,6 +68,7 @@ def decide(
     refreshed: bool = False,
     last_route: bool = False,
     pausing: Collection[ErrorCode] = (),
+    doubtful: Collection[ErrorCode] = (),
     extra_delay: float = 0.0,
 ) -> Disposition:
     """Decide for one message of a job.
@@ -82,6 +87,7 @@ def decide(
         last_route: there is no other transport to switch to.
         pausing: codes of which the project's `health` says that so many are the project's fault: such messages
             wait instead of ending.
+        doubtful: codes of which `health` cannot tell yet whose fault they are: such messages wait, DOUBTS times.
         extra_delay: seconds that the retry budget adds to a retry.
     """
     verdict = classify(error, job.kind, twin_accepted=twin_accepted)
@@ -102,6 +108,9 @@ def decide(
         return _waiting(job, error, verdict, action, now=now, wait=wait, hold_target=True)
     if verdict.code in pausing or _is_stuck(action, error, refreshed=refreshed, last_route=last_route):
         action = Action.PAUSE_PROJECT
+    if action is Action.WRONG_PROJECT and verdict.code in doubtful and _held(job) < DOUBTS:
+        wait = delay(floor(_held(job) + 1, HELD_BASE, None), chance)
+        return _waiting(job, error, verdict, Action.HOLD_MESSAGE, now=now, wait=wait)
     if action in _FINAL:
         return Disposition(action, verdict.code, _FINAL[action], error.reason)
     if action is Action.HOLD_MESSAGE:

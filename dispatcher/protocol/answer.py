@@ -123,7 +123,7 @@ def read_retry_after(value: str | None, date: str | None) -> float | None:
     until, now = _moment(value), _moment(date)
     if until is None or now is None:
         return None
-    return max(0.0, until - now)
+    return min(max(0.0, until - now), _RETRY_AFTER_LIMIT)
 
 
 def _moment(value: str | None) -> float | None:

@@ -83,7 +83,10 @@ JOB_FIELDS = (
     Field("campaign", "counts into that campaign"),
     Field("validate_only", "`1`: FCM checks the message and delivers nothing"),
     Field("attributes", "any JSON value up to 1 KB (1,024 bytes), returned in outcomes"),
-    Field("traceparent", "W3C trace context; accepted, not used yet"),
+    Field(
+        "traceparent",
+        "W3C trace context; with `OTEL_EXPORTER_OTLP_ENDPOINT` set, the span of its batch links to it",
+    ),
     Field("operation", "a management job; ends as `rejected` with code `unsupported-operation` for now"),
     Field("request", "what a management job asks for"),
 )

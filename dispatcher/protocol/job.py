@@ -243,11 +243,6 @@ def _times(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
             job.deliver_at = float(text)
         else:
             job.expires_at = float(text)
-    if job.deliver_at >= job.expires_at:
-        # It could only wait for its time and then be too late.
-        found = "a time at or after expires_at" if b"expires_at" in given else "a time after DEFAULT_EXPIRY_S"
-        mend = "give an expires_at that is later than deliver_at"
-        return refuse(ErrorCode.INVALID_ARGUMENT, "deliver_at", found, mend)
     return None
 
 

@@ -18,6 +18,7 @@ LONGEST_S = 3600.0
 _PAUSE = Script("pause")
 _PROBE = Script("probe")
 _CLOSE = Script("close")
+_HASTEN = Script("hasten")
 
 
 class ProjectPause(msgspec.Struct, gc=False):
@@ -66,6 +67,10 @@ class Circuit(Access):
         """Be the one who probes a project whose pause is over; `grant` then lets one batch of this worker pass."""
         args = (self.consumer, round(ttl * 1000))
         return bool(await self.server.eval(_PROBE, (self.keys.control(project),), args))
+
+    async def hasten(self, project: str) -> bool:
+        """What the project was paused for may be mended: probe now. Returns whether that shortened a pause."""
+        return bool(await self.server.eval(_HASTEN, (self.keys.control(project),), ()))
 
     async def close(self, project: str) -> bool:
         """The probe succeeded: go on, ramping up over 60 s. Returns whether there was a pause to end."""

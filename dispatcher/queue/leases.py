@@ -46,7 +46,8 @@ class Leases(Access):
                 failure = reply
             elif not reply:
                 lost.append(project)
-        if failure is not None and not lost:
+        if failure is not None:
+            # Which of them are prolonged is then not known well enough to send by it.
             raise failure
         return lost
 

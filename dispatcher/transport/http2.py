@@ -19,7 +19,7 @@ from dispatcher.transport.http2_call import Call
 from dispatcher.transport.http2_connect import Http11Only, Place, connect
 from dispatcher.transport.http2_link import Link, Patience
 from dispatcher.transport.route import DIRECT, Route
-from dispatcher.transport.wire import Observe, Timeouts, alike, not_sent
+from dispatcher.transport.wire import MaySend, Observe, Timeouts, alike, always, not_sent
 
 OPEN_EVERY_S = 0.05
 """Connections are opened one after the other: a herd of handshakes would be the server's first impression of us."""
@@ -128,14 +128,16 @@ class Http2Transport:
         """A request a message."""
         return batch.size
 
-    async def send(self, batch: Batch, access_token: str, *, now: float, at_once: int) -> list[SendResponse]:
+    async def send(
+        self, batch: Batch, access_token: str, *, now: float, at_once: int, may_send: MaySend = always
+    ) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`); nothing of it if the server has no HTTP/2."""
         if self._cut_off:
             return alike(batch.size, not_sent("the worker is stopping"))
         loop = asyncio.get_running_loop()
         contents = [body for job in batch.jobs for body in bodies(job, now)]
         headers = self._request_headers(batch.project, access_token)
-        call = Call(headers, contents, at_once, loop.time())
+        call = Call(headers, contents, at_once, loop.time(), may_send)
         timeout_s = self._timeouts.of(batch)
         self._running.add(call)
         self._calls.append(call)
@@ -207,6 +209,10 @@ class Http2Transport:
         if not room:
             return
         while room and (call := self._next_call()) is not None:
+            if not call.may_send():
+                # Once for all that leave with this flush.
+                call.refuse_waiting("not sent: the lease ran out")
+                continue
             count = min(room, call.room)
             for _ in range(count):
                 number = call.waiting.popleft()

@@ -14,6 +14,7 @@ from dispatcher.protocol.http2.headers import Header
 from dispatcher.protocol.http2.streams import Answered, Failed
 from dispatcher.transport.session import Answer
 from dispatcher.transport.v1_answer import read
+from dispatcher.transport.wire import MaySend, always
 
 RESENDS = 5
 """How often a message that the server did not process goes to another connection, before that is its answer: a
@@ -44,6 +45,7 @@ class Call:
         bodies: one a message.
         at_once: requests that may be under way at a time.
         now: loop time.
+        may_send: asked whenever something of it is about to leave.
 
     Attributes:
         waiting: numbers of messages that are not on a connection.
@@ -53,8 +55,16 @@ class Call:
         moved: loop time of the last sign that it goes forward.
     """
 
-    def __init__(self, headers: tuple[Header, ...], bodies: list[bytes], at_once: int, now: float) -> None:
+    def __init__(
+        self,
+        headers: tuple[Header, ...],
+        bodies: list[bytes],
+        at_once: int,
+        now: float,
+        may_send: MaySend = always,
+    ) -> None:
         self.headers = headers
+        self.may_send = may_send
         self.bodies = bodies
         self.waiting = deque(range(len(bodies)))
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -145,6 +145,8 @@ class Link(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came; many answers at once, mostly."""
         now = self._heard = self._loop.time()
+        if self._core.blocked:
+            self._recall(now)
         self._handle(self._core.receive(bytes(self._view[:nbytes])), now)
         if self._core.closed:
             self._hang_up()
@@ -173,6 +175,14 @@ class Link(asyncio.BufferedProtocol):
         """It is not any more."""
         self._writable = True
         self._changed()
+
+    def _recall(self, now: float) -> None:
+        """Take back what waits for a window, and must not leave if it opens now."""
+        for stream in self._core.blocked:
+            found = self._calls.get(stream)
+            if found is not None and not found[0].may_send():
+                fate = self.abandon(stream) or Fate.UNKNOWN
+                found[0].failed(found[1], Failed(stream, fate, "not sent: the lease ran out"), now)
 
     def _handle(self, events: list[Event], now: float) -> None:
         calls = self._calls

@@ -10,7 +10,7 @@ from dispatcher.protocol.message import bodies
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.session import Answer, Session
 from dispatcher.transport.v1_answer import read
-from dispatcher.transport.wire import Observe, Timeouts
+from dispatcher.transport.wire import MaySend, Observe, Timeouts, always
 
 MOST_ANSWER_BYTES = 256 << 10
 """Far above the largest error with all its details."""
@@ -47,11 +47,13 @@ class V1Transport:
         """A request a message."""
         return batch.size
 
-    async def send(self, batch: Batch, access_token: str, *, now: float, at_once: int) -> list[SendResponse]:
+    async def send(
+        self, batch: Batch, access_token: str, *, now: float, at_once: int, may_send: MaySend = always
+    ) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`)."""
         if self._http2 is None or self._http2.lacks_http2():
-            return await self._send_over_http11(batch, access_token, now=now, at_once=at_once)
-        responses = await self._http2.send(batch, access_token, now=now, at_once=at_once)
+            return await self._send_over_http11(batch, access_token, now, at_once, may_send)
+        responses = await self._http2.send(batch, access_token, now=now, at_once=at_once, may_send=may_send)
         if self._http2.lacks_http2():
             # It has just turned out: what could not go that way goes the other.
             unsent = [
@@ -60,13 +62,13 @@ class V1Transport:
                 if response.error is not None and response.error.fate is Fate.NOT_SENT
             ]
             again = batch.subset(unsent)
-            answers = await self._send_over_http11(again, access_token, now=now, at_once=at_once)
+            answers = await self._send_over_http11(again, access_token, now, at_once, may_send)
             for number, response in zip(unsent, answers, strict=True):
                 responses[number] = response
         return responses
 
     async def _send_over_http11(
-        self, batch: Batch, access_token: str, *, now: float, at_once: int
+        self, batch: Batch, access_token: str, now: float, at_once: int, may_send: MaySend
     ) -> list[SendResponse]:
         """`at_once` runners share the messages between them."""
         contents = [body for job in batch.jobs for body in bodies(job, now)]
@@ -83,7 +85,9 @@ class V1Transport:
         async def run() -> None:
             for number, body in queue:
                 started = loop.time()
-                answer = await self._session.post(url, body, headers, timeout_s, most=MOST_ANSWER_BYTES)
+                answer = await self._session.post(
+                    url, body, headers, timeout_s, most=MOST_ANSWER_BYTES, may_send=may_send
+                )
                 status = answer.status if isinstance(answer, Answer) else 0
                 took.setdefault(status, []).append(loop.time() - started)
                 responses[number] = _read(answer)

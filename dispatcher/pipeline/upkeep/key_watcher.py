@@ -10,6 +10,7 @@ from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.queue.store import Queue
+from dispatcher.telemetry.logs import keep_out
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.keyring import Keyring
 
@@ -56,6 +57,8 @@ class KeyWatcher(Duty):
     async def round(self) -> float | None:
         """Look once."""
         changes = await self._keyring.rescan()
+        for what, secret in self._keyring.secrets.items():
+            keep_out(what, secret)
         for problem in changes.problems:
             if problem not in self._said:
                 self._log.error("credential_problem", problem=problem)
@@ -85,18 +88,16 @@ class KeyWatcher(Duty):
             self._roster.add(project)
 
     async def _renewed(self, project_id: str) -> None:
-        """A key has changed: fetch a token by it now; if the old one was why the project stands still, go on."""
+        """A key has changed: fetch a token by it now; if the old one was why the project stands still, probe."""
         self._log.info("credential_changed", project=project_id)
         project = self._projects.get(project_id)
         if project is None or project.leaving or not project.unauthorized:
             return
         try:
             await project.credential.renew(project.credential.current)
-            await self._queue.close(project_id)
+            await self._queue.hasten(project_id)
         except (CredentialsError, QueueError) as error:
             self._log.warning("credential_not_tried", project=project_id, error=str(error))
             return
         project.unauthorized = False
-        project.paused_until = 0.0
-        project.wake.set()
-        self._log.info("project_resumed", project=project_id)
+        self._log.info("credential_tried", project=project_id)

@@ -97,6 +97,12 @@ class Observer(Duty):
             metrics.in_flight.of(project.id).set(self._room.held(project.id))
             metrics.requests_in_flight.of(project.id).set(project.concurrency.running)
             metrics.concurrency_limit.of(project.id).set(project.concurrency.limit)
+            credential = project.credential
+            metrics.credential_refreshes.of(project.id, "ok").value = (
+                credential.refreshes - credential.failures
+            )
+            metrics.credential_refreshes.of(project.id, "failed").value = credential.failures
+            metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)
             keep = project.settings
             metrics.quota_per_minute.of(project.id).set(keep.quota_per_minute * keep.quota_use)
         metrics.in_flight_bytes.of().set(self._room.nbytes)

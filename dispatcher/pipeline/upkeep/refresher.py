@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import CredentialsError
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
-from dispatcher.telemetry.metrics import Metrics
+from dispatcher.telemetry.logs import keep_out
 
 LOOK_S = 5.0
 
@@ -21,14 +21,12 @@ class Refresher(Duty):
 
     Args:
         projects: all projects served.
-        metrics: the worker's.
         log: the worker's.
     """
 
-    def __init__(self, projects: dict[str, Project], metrics: Metrics, log: FilteringBoundLogger) -> None:
+    def __init__(self, projects: dict[str, Project], log: FilteringBoundLogger) -> None:
         super().__init__(LOOK_S, log)
         self._projects = projects
-        self._metrics = metrics
         self._failed: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
@@ -44,7 +42,6 @@ class Refresher(Duty):
             if project.credential.refresh_in_s <= 0 and project.id not in self._under_way:
                 task = self._tasks.create_task(self._renew(project), name=f"refreshing {project.id}")
                 self._under_way[project.id] = task
-            self._show(project)
         return None
 
     async def _renew(self, project: Project) -> None:
@@ -55,15 +52,7 @@ class Refresher(Duty):
                 self._failed.add(project.id)
                 self._log.error("credentials_failed", project=project.id, error=str(error))
         else:
+            keep_out(f"access token of {project.id}", project.credential.current)
             self._failed.discard(project.id)
         finally:
             del self._under_way[project.id]
-        self._show(project)
-
-    def _show(self, project: Project) -> None:
-        if self._projects.get(project.id) is not project:
-            return  # gone meanwhile
-        credential, metrics = project.credential, self._metrics
-        metrics.credential_refreshes.of(project.id, "ok").value = credential.refreshes - credential.failures
-        metrics.credential_refreshes.of(project.id, "failed").value = credential.failures
-        metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)

@@ -64,6 +64,11 @@ class Connection:
         return len(self._streams.open)
 
     @property
+    def blocked(self) -> list[int]:
+        """Requests whose end has not left yet, for want of a window."""
+        return list(self._streams.blocked)
+
+    @property
     def room(self) -> int:
         """Requests that may be started now.
 

@@ -119,7 +119,11 @@ async def test_what_would_be_no_job_is_refused_at_once(producer, redis_client, m
         ({"token": "t", "notificaton": {}}, {}, "message.notificaton: found an unknown name; did you mean"),
         ({"token": "t"}, {"tokens": ["u"]}, "message.token: found a target; take it out"),
         ({"token": "t"}, {"attributes": "x" * 2000}, "attributes: found 2002 bytes"),
-        ({"token": "t"}, {"deliver_at": 9.0, "expires_at": 8.0}, "deliver_at: found a time at or after"),
+        (
+            {"token": "t"},
+            {"deliver_at": 9.0, "expires_at": 8.0},
+            "deliver_at: found a time at or after the expiry",
+        ),
     ],
 )
 async def test_what_the_worker_would_reject_is_refused_in_its_words(

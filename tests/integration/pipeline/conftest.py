@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ from dispatcher.worker import Worker
 
 ROOT = Path(__file__).parents[3]
 PROJECT = "demo-orchard-41"
+OTHERS = ("second-42", "third-43")
+"""The emulator has keys for these, too."""
 
 
 async def until(condition: Callable[[], Any], within: float = 15.0) -> Any:
@@ -41,12 +44,12 @@ async def until(condition: Callable[[], Any], within: float = 15.0) -> Any:
 class Emulator:
     """The emulator's process, seen through its admin API."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], verify: ssl.SSLContext | bool = True) -> None:
         self.process = process
         ready = json.loads(process.stdout.readline())
         self.url = ready["url"]
         self.credentials = ready["credentials"]
-        self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", trust_env=False)
+        self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", verify=verify, trust_env=False)
 
     def get(self, path: str, **query: object) -> Any:
         return self._admin.get(path, params=query).raise_for_status().json()
@@ -89,7 +92,7 @@ class Emulator:
 
 @pytest.fixture(scope="session")
 def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    command = [sys.executable, "-m", "dispatcher.emulator", "--projects", PROJECT]
+    command = [sys.executable, "-m", "dispatcher.emulator", "--projects", ",".join((PROJECT, *OTHERS))]
     command += ["--write-credentials", str(tmp_path_factory.mktemp("keys"))]
     emulator = Emulator(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
     yield emulator
@@ -206,7 +209,7 @@ def environment(redis_url: str, emulator: Emulator, **settings: object) -> dict[
         "log_format": "json",
         **settings,
     }
-    return {f"DISPATCHER_{name.upper()}": str(value) for name, value in given.items()}
+    return {f"DISPATCHER_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
 
 class Face:
@@ -249,8 +252,9 @@ async def serve(server: EmbeddedRedis, emulator: Emulator, desk: Desk) -> AsyncI
     """Starts workers in this process: `await serve(transport="v1")`; they drain at the end of the test."""
     running: list[tuple[Worker, asyncio.Task[None]]] = []
 
-    async def start(**settings: object) -> Worker:
-        worker = Worker(Settings.load(None, environment(server.url, emulator, **settings)))
+    async def start(*, config: Path | None = None, rescan_s: float = 30.0, **settings: object) -> Worker:
+        given = Settings.load(config, environment(server.url, emulator, **settings))
+        worker = Worker(given, rescan_s=rescan_s)
         running.append((worker, asyncio.create_task(worker.run())))
         worker.face = Face(worker)
         return worker
@@ -266,11 +270,11 @@ async def serve(server: EmbeddedRedis, emulator: Emulator, desk: Desk) -> AsyncI
 class WorkerProcess:
     """`python -m dispatcher worker`, and what it says."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
-        self._log = log
+    def __init__(self, env: dict[str, str], log: Path, command: list[str]) -> None:
+        self.log_file = self._log = log
         with log.open("wb") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher", "worker"],
+                [sys.executable, *command],
                 stdout=sink,
                 stderr=sink,
                 cwd=ROOT,
@@ -305,9 +309,12 @@ def spawn(server: EmbeddedRedis, emulator: Emulator, tmp_path: Path) -> Iterator
     """Starts workers as processes: `spawn(lease_s=1)`."""
     running: list[WorkerProcess] = []
 
-    def start(**settings: object) -> WorkerProcess:
+    def start(
+        *arguments: str, program: tuple[str, ...] = ("-m", "dispatcher"), **settings: object
+    ) -> WorkerProcess:
         env = environment(str(settings.pop("redis_url", server.url)), emulator, **settings)
-        running.append(WorkerProcess(env, tmp_path / f"worker-{len(running)}.log"))
+        command = [*program, "worker", *arguments]
+        running.append(WorkerProcess(env, tmp_path / f"worker-{len(running)}.log", command))
         return running[-1]
 
     yield start

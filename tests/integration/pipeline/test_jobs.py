@@ -122,6 +122,26 @@ async def test_nothing_is_sent_before_its_time(wire, desk, emulator):
     assert arrived["now"] < at <= arrived["later"]
 
 
+async def test_a_job_from_the_due_stream_goes_on_where_it_was(wire, desk):
+    """A replay, and what earlier sends of it left."""
+    at = round(await desk.now() - 60, 3)
+    state = {
+        "id": "7-0",
+        "lane": "bulk",
+        "at": at,
+        "sends": 2,
+        "replay": 1,
+        "places": [3, 8],
+        "duplicate": True,
+    }
+    await desk.add("due", {"data": {"a": "b"}}, tokens='["x", "y"]', _state=json.dumps(state))
+    outcomes = sorted(await desk.outcomes(2), key=lambda o: o["index"])
+    assert [(o["index"], o["target"]["token"]) for o in outcomes] == [(3, "x"), (8, "y")]
+    for outcome in outcomes:
+        assert (outcome["job"], outcome["enqueued_at"]) == ("7-0", at)
+        assert (outcome["attempts"], outcome["replay"], outcome["possible_duplicate"]) == (3, 1, True)
+
+
 async def test_what_has_expired_is_not_sent(wire, desk, emulator):
     await desk.add(message={"token": "t"}, expires_at=await desk.now() - 1, id="old")
     [outcome] = await desk.outcomes()
@@ -130,12 +150,24 @@ async def test_what_has_expired_is_not_sent(wire, desk, emulator):
     assert await desk.dead() == []
 
 
-async def test_what_expires_while_it_waits_for_its_time_is_not_sent(wire, desk, emulator):
+@pytest.mark.parametrize("times", [(0.4, {"expires_at": 0.3}), (100_000, {})])
+async def test_what_could_only_be_sent_too_late_expires_at_once_and_says_why(times, wire, desk, emulator):
     now = await desk.now()
-    await desk.add(message={"token": "t"}, deliver_at=now + 0.4, expires_at=now + 0.3)
+    deliver_in, expires_in = times
+    expires_at = {name: now + seconds for name, seconds in expires_in.items()}
+    await desk.add(message={"token": "t"}, deliver_at=now + deliver_in, **expires_at)
     [outcome] = await desk.outcomes()
     assert outcome["status"] == "expired"
+    assert "give a later expires_at" in outcome["reason"]
     assert emulator.arrivals() == []
+
+
+async def test_a_badge_as_text_is_sent_and_counted_as_a_warning(serve, desk, emulator):
+    worker = await serve()
+    await desk.add(message={"token": "t", "apns": {"payload": {"aps": {"badge": "42"}}}})
+    [outcome] = await desk.outcomes()
+    assert outcome["status"] == "accepted"
+    assert await worker.face.metric("message_warnings_total", code="apns-badge") == 1
 
 
 async def test_only_failures_are_recorded_if_so_asked(serve, desk, emulator):

@@ -151,6 +151,16 @@ class TestAPausedProject:
         pause = await queue.pause_project(P, 7200, "x")
         assert pause.until - pause.now == pytest.approx(7200, abs=0.01)
 
+    async def test_can_be_tried_before_its_time(self, queue, full):
+        assert not await queue.hasten(P)
+        await queue.pause_project(P, 0, "credentials")
+        assert not await queue.claim_probe(P)
+        assert await queue.hasten(P)
+        assert not await queue.hasten(P)
+        assert await queue.claim_probe(P)
+        pause = await queue.pause_project(P, 0, "again", probe=True)
+        assert pause.step == 1
+
     async def test_ramps_up_after_a_good_probe(self, queue, redis_client, full):
         await queue.pause_project(P, 0, "quota")
         assert not await queue.close(P)

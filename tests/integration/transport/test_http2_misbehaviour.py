@@ -129,7 +129,8 @@ def scripted(listen):
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             server.connections += 1
-            await Conversation(server, reader, writer).run(script)
+            server.talk = Conversation(server, reader, writer)
+            await server.talk.run(script)
 
         async with listen(serve, alpn=alpn or ["h2"]) as server.port:
             server.url = f"https://localhost:{server.port}"
@@ -463,6 +464,33 @@ async def test_connections_are_opened_one_after_the_other_as_needed(scripted, po
         assert server.connections == 1
         assert fates(await send(transport, batch_of(*many(500)))) == {"accepted": 500}
         assert 1 < server.connections <= 3
+
+
+# The lease.
+
+
+async def test_once_it_says_no_nothing_more_leaves(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        responses = await pool(server.url).send(
+            batch_of(*many(10)), "", now=0.0, at_once=1, may_send=lambda: server.whole < 4
+        )
+        assert fates(responses) == {"accepted": 4, Fate.NOT_SENT: 6}
+        assert server.begun == 4
+        assert "lease" in responses[-1].error.reason
+
+
+async def test_a_body_that_waits_for_a_window_is_taken_back(scripted, pool, batch_of) -> None:
+    async with scripted(well, {SettingCodes.INITIAL_WINDOW_SIZE: 0}) as server:
+        ours = True
+        sending = asyncio.ensure_future(
+            pool(server.url).send(batch_of(*"abc"), "", now=0.0, at_once=9, may_send=lambda: ours)
+        )
+        await until(lambda: server.begun == 3)
+        ours = False
+        server.talk.h2.increment_flow_control_window(10_000, 1)
+        server.talk.flush()
+        assert fates(await sending) == {Fate.NOT_SENT: 3}
+        assert server.whole == 0
 
 
 # Proxies.

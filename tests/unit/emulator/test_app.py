@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from dispatcher.emulator.app import Emulator
 from dispatcher.emulator.faults import Rule, Scenario
+from dispatcher.emulator.oauth import Grant
 from dispatcher.emulator.wire import Reply, Request
 from dispatcher.protocol.answer import read_error
 
@@ -49,6 +52,18 @@ def test_a_path_that_nobody_serves_is_googles_html_404(path: str) -> None:
     assert not read_error(404, None, None, reply.body).is_json
 
 
+def test_the_token_endpoint_is_also_where_older_sdks_look_for_it() -> None:
+    at_work = emulator()
+    assert sent(at_work, "/token").body == sent(at_work, "/o/oauth2/token").body
+
+
+def test_the_http_versions_of_requests_are_counted() -> None:
+    at_work = emulator()
+    at_work.handle(Request("POST", SEND, "", {"authorization": "Bearer x"}.get, BODY, version="2"))
+    sent(at_work)
+    assert at_work.state.ledger.summary()["http_versions"] == {"2": 1, "1.1": 1}
+
+
 @pytest.mark.parametrize("path", [SEND, "/batch", "/token"])
 def test_only_post_is_served(path: str) -> None:
     assert sent(emulator(), path, "GET").status == 405
@@ -86,3 +101,49 @@ def test_a_truncated_answer_was_accepted_all_the_same() -> None:
     at_work = emulator(Rule(truncate=10))
     assert sent(at_work).keep == 10
     assert at_work.state.ledger.summary()["accepted"] == 1
+
+
+BATCH = (
+    b"--b\r\nContent-Type: application/http\r\nContent-ID: <1>\r\n\r\n"
+    b"POST /v1/projects/%s/messages:send HTTP/1.1\r\nContent-Type: application/json\r\n\r\n"
+    b'{"message":{"token":"t"}}\r\n--b--\r\n'
+)
+
+
+@pytest.mark.parametrize("wire", ["v1", "batch"])
+@pytest.mark.parametrize(
+    ("grant", "status", "reason"),
+    [
+        (Grant("demo", 1e10), 200, ""),
+        (Grant("demo", 1.0), 401, "ACCESS_TOKEN_EXPIRED"),
+        (Grant("demo", 1e10, sends=False), 403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+        (Grant("other", 1e10), 403, "IAM_PERMISSION_DENIED"),
+    ],
+)
+def test_an_access_token_does_what_it_was_granted_for(
+    wire: str, grant: Grant, status: int, reason: str
+) -> None:
+    at_work = emulator(auth="strict")
+    at_work.state.authority.admit("x", grant)
+    if wire == "v1":
+        reply = sent(at_work)
+        answer, found = reply.body, reply.status
+    else:
+        headers = {"authorization": "Bearer x", "content-type": "multipart/mixed; boundary=b"}
+        reply = at_work.handle(Request("POST", "/batch", "", headers.get, BATCH % b"demo"))
+        inner = reply.body.partition(b"HTTP/1.1 ")[2]
+        # A bad token refuses the whole batch; what it may not do is said of each message.
+        found = int(inner[:3]) if reply.status == 200 else reply.status
+        answer = inner[inner.find(b"{") : inner.rfind(b"}") + 1] if reply.status == 200 else reply.body
+    assert found == status
+    if reason:
+        assert read_error(status, None, None, answer).error_info == reason
+
+
+def test_a_project_is_served_by_its_number_too(tmp_path: Path) -> None:
+    at_work = emulator()
+    at_work.state.enrol(tmp_path, "http://127.0.0.1:1", ["demo"])
+    number = at_work.state.authority.numbers["demo"]
+    reply = sent(at_work, f"/v1/projects/{number}/messages:send")
+    assert reply.status == 200
+    assert b"projects/demo/messages/" in reply.body

@@ -26,6 +26,7 @@ def test_a_summary_counts_from_every_side() -> None:
         "messages_by_wire": {"batch": 2, "v1": 1},
         "largest_request": {"batch": 2, "v1": 1},
         "refused_requests": {"batch:503": 1},
+        "http_versions": {},
         "first": 10.0,
         "last": 12.5,
     }

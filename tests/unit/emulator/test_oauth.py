@@ -7,7 +7,7 @@ import pytest
 from google.auth import crypt, jwt
 
 from dispatcher.emulator.credentials import file_of, write_credentials
-from dispatcher.emulator.oauth import GRANT, Authority
+from dispatcher.emulator.oauth import GRANT, Authority, Grant
 from dispatcher.emulator.wire import Reply, Request
 
 NOW = 1_731_000_000.0
@@ -65,7 +65,6 @@ def test_a_signed_assertion_is_worth_an_access_token(authority: Authority, sign:
     "changes",
     [
         {"iss": "somebody@else"},
-        {"scope": "https://www.googleapis.com/auth/drive"},
         {"aud": "https://elsewhere/"},
         {"iat": NOW + 1000, "exp": NOW + 2000},
         {"iat": NOW - 4000, "exp": NOW - 1000},
@@ -79,6 +78,44 @@ def test_an_assertion_that_claims_wrongly_is_an_invalid_grant(
     reply = asked(authority, sign(**changes))
     assert reply.status == 400
     assert orjson.loads(reply.body)["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("scope", ["", "made-up", f"{SCOPE} made-up"])
+def test_what_is_no_scope_is_refused(authority: Authority, sign: Callable[..., str], scope: str) -> None:
+    reply = asked(authority, sign(scope=scope))
+    assert (reply.status, orjson.loads(reply.body)["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.parametrize(
+    ("scope", "refusal"),
+    [
+        (SCOPE, ""),
+        ("https://www.googleapis.com/auth/cloud-platform", ""),
+        (f"https://www.googleapis.com/auth/drive {SCOPE}", ""),
+        ("https://www.googleapis.com/auth/drive", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+    ],
+)
+def test_only_a_token_for_sending_sends(
+    authority: Authority, sign: Callable[..., str], scope: str, refusal: str
+) -> None:
+    token = orjson.loads(asked(authority, sign(scope=scope)).body)["access_token"]
+    assert authority.refusal_of(f"Bearer {token}", "demo", NOW) == refusal
+    assert authority.refusal_of(f"Bearer {token}", "demo", NOW + 3600) == "ACCESS_TOKEN_EXPIRED"
+
+
+def test_a_project_may_be_named_by_its_number(authority: Authority, sign: Callable[..., str]) -> None:
+    token = orjson.loads(asked(authority, sign()).body)["access_token"]
+    number = authority.numbers["demo"]
+    assert number.isdigit()
+    assert authority.named(number) == authority.named("demo") == "demo"
+    assert authority.refusal_of(f"Bearer {token}", number, NOW) == ""
+    assert authority.refusal_of(f"Bearer {token}", str(int(number) + 1), NOW) == "IAM_PERMISSION_DENIED"
+
+
+def test_a_token_from_elsewhere_may_be_admitted(authority: Authority) -> None:
+    authority.admit("t", Grant("demo", NOW + 1))
+    assert authority.refusal_of("Bearer t", "demo", NOW) == ""
+    assert authority.refusal_of("Bearer t", "demo", NOW + 1) == "ACCESS_TOKEN_EXPIRED"
 
 
 @pytest.mark.parametrize("assertion", ["", "a.b", "a.b.c", "e30.e30.e30", "W10.e30.e30", "é.e30.e30"])

@@ -7,6 +7,7 @@ from dispatcher.protocol.answer import read_error, read_retry_after
 ABOUT_THE_CALLER = {
     "CREDENTIALS_MISSING",
     "ACCESS_TOKEN_EXPIRED",
+    "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
     "IAM_PERMISSION_DENIED",
     "SERVICE_DISABLED",
 }
@@ -52,10 +53,11 @@ def test_an_invalid_token_is_named_by_a_violation_or_not_at_all() -> None:
     assert read_error(400, None, None, refusal("INVALID_REGISTRATION_BARE", "p")[1]).violations == []
 
 
-def test_only_a_401_about_the_access_token_carries_a_challenge() -> None:
-    assert [name for name in sorted(REFUSALS) if extra_headers(name, None, "seconds", 0.0)] == sorted(
-        CHALLENGED
-    )
+def test_only_refusals_of_the_access_token_carry_a_challenge() -> None:
+    challenged = {name for name in REFUSALS if extra_headers(name, None, "seconds", 0.0)}
+    assert challenged == {*CHALLENGED, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}
+    narrow = extra_headers("ACCESS_TOKEN_SCOPE_INSUFFICIENT", None, "seconds", 0.0)["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in narrow
 
 
 def test_retry_after_rounds_up_in_both_forms() -> None:

@@ -57,6 +57,14 @@ def test_the_batch_that_crosses_the_line_is_already_judged_by_it():
     assert health.feed(59.0, Answers(100)).pausing == MISMATCHED
 
 
+def test_a_high_share_of_foreign_tokens_in_fewer_answers_is_doubt_and_no_verdict():
+    found = Health().feed(0.0, Answers(16, mismatched=16))
+    assert (found.pausing, found.doubtful) == (frozenset(), MISMATCHED)
+    assert not Health().feed(0.0, Answers(16, mismatched=3)).doubtful
+    assert not Health().feed(0.0, Answers(4, mismatched=4)).doubtful
+    assert not Health().feed(0.0, Answers(500, mismatched=500)).doubtful
+
+
 def test_foreign_tokens_are_forgotten_after_a_minute():
     health = Health()
     health.feed(0.0, Answers(500, mismatched=500))

@@ -296,6 +296,23 @@ def test_a_swapped_credential_wipes_no_token_table():
     )
 
 
+def test_while_too_few_answers_tell_whose_fault_it_is_a_foreign_token_waits_three_times():
+    error = answer(403, "SENDER_ID_MISMATCH")
+    doubtful = {ErrorCode.MISMATCHED_CREDENTIAL}
+    told = [decided(error, job(held=held), doubtful=doubtful) for held in range(4)]
+    assert [(t.action, t.status, t.delay) for t in told[:3]] == [
+        (Action.HOLD_MESSAGE, None, 60 * 2**held) for held in range(3)
+    ]
+    assert not any(t.counted or t.pause_project for t in told[:3])
+    assert told[3].status is Status.WRONG_PROJECT
+
+
+def test_doubt_about_the_credential_holds_nothing_else():
+    doubtful = {ErrorCode.MISMATCHED_CREDENTIAL}
+    assert decided(answer(404, "UNREGISTERED"), doubtful=doubtful).status is Status.INVALID_TOKEN
+    assert decided(answer(403, "", "PERMISSION_DENIED"), doubtful=doubtful).pause_project
+
+
 def test_a_platform_that_refuses_everybody_pauses_the_project():
     error = answer(401, "THIRD_PARTY_AUTH_ERROR")
     assert decided(error, pausing={ErrorCode.THIRD_PARTY_AUTH_ERROR}).pause_project

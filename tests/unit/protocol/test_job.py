@@ -174,23 +174,6 @@ def test_a_time_is_unix_seconds(name, text):
     refused({"message": MESSAGE, name: text}, "invalid-argument", f"{name}: found '{text}'")
 
 
-def test_a_job_that_could_only_be_sent_too_late_is_refused():
-    for deliver_at in ("1731000009", "1731000010"):
-        refused(
-            {"message": MESSAGE, "deliver_at": deliver_at, "expires_at": "1731000009"},
-            "invalid-argument",
-            "deliver_at: found a time at or after expires_at",
-        )
-    soon, later = f"{AT + 86399:.0f}", f"{AT + 86401:.0f}"
-    assert decode({"message": MESSAGE, "deliver_at": soon}).refusal is None
-    refused(
-        {"message": MESSAGE, "deliver_at": later},
-        "invalid-argument",
-        "deliver_at: found a time after DEFAULT_EXPIRY_S",
-    )
-    assert decode({"message": MESSAGE, "deliver_at": later, "expires_at": "1732000000"}).refusal is None
-
-
 def test_warnings_and_lifetimes_come_with_the_job_on_the_short_way_and_on_the_long_way():
     message = '{"token":"a","android":{"ttl":"5s"},"apns":{"payload":{"aps":{"badge":"1"}}}}'
     for fields in ({"message": message}, {"message": message, "id": "mine"}):
