@@ -18,6 +18,7 @@ from dispatcher.transport import http2_connect
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.http2_link import PINGS, Patience
 from dispatcher.transport.route import Route
+from dispatcher.transport.sessions import Sessions
 from dispatcher.transport.wire import Timeouts
 
 ANSWER = b'{"name":"projects/demo/messages/0:1"}'
@@ -425,6 +426,18 @@ async def test_the_end_of_a_drain_leaves_each_message_its_own_fate(scripted, poo
         assert found[Fate.UNKNOWN] == 10
         assert found[Fate.NOT_SENT] == 16
         assert fates(await send(transport, batch_of("a"))) == {Fate.NOT_SENT: 1}
+
+
+async def test_the_workers_sessions_count_cut_off_and_close_the_pools(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        transport = pool(server.url)
+        async with Sessions() as sessions:
+            sessions.adopt(transport)
+            await send(transport, batch_of("a"))
+            assert sessions.connections == 1
+            sessions.cut_off()
+            assert fates(await send(transport, batch_of("a"))) == {Fate.NOT_SENT: 1}
+        assert sessions.connections == 0
 
 
 async def test_an_unused_connection_is_closed_and_an_old_one_replaced(scripted, pool, batch_of) -> None:
