@@ -137,7 +137,8 @@ class Http2Transport:
         loop = asyncio.get_running_loop()
         contents = [body for job in batch.jobs for body in bodies(job, now)]
         headers = self._request_headers(batch.project, access_token)
-        call = Call(headers, contents, at_once, loop.time(), may_send)
+        began = loop.time()
+        call = Call(headers, contents, at_once, began, may_send)
         timeout_s = self._timeouts.of(batch)
         self._running.add(call)
         self._calls.append(call)
@@ -150,6 +151,8 @@ class Http2Transport:
             if not call.done.done():
                 call.refuse_waiting("cancelled")
                 self._expire(call, loop.time(), "cancelled", loop.time())
+        if call.refused and not self.lacks_http2():  # they go another way, and are told of there
+            call.took.setdefault(0, []).extend([loop.time() - began] * call.refused)
         for status, durations in call.took.items():
             self._observe(self.name, status, durations)
         return call.responses

@@ -52,6 +52,7 @@ class Call:
         done: set when every message has its response.
         responses: one a message.
         took: seconds that each request took, by HTTP status; 0: no answer.
+        refused: messages that never got onto a connection.
         moved: loop time of the last sign that it goes forward.
     """
 
@@ -70,6 +71,7 @@ class Call:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.responses: list[SendResponse] = [_UNSENT] * len(bodies)
         self.took: dict[int, list[float]] = {}
+        self.refused = 0
         self.moved = now
         self._at_once = max(1, at_once)
         # In the order of their start, so that the first one is the next to be overdue.
@@ -132,6 +134,7 @@ class Call:
         """What is not on a connection stays unsent."""
         while self.waiting:
             number = self.waiting.popleft()
+            self.refused += 1
             self.responses[number] = SendResponse(error=SendError(Fate.NOT_SENT, reason=reason))
             self._left -= 1
         self._settle()

@@ -175,7 +175,7 @@ async def test_nobody_there_is_told_to_everybody_who_waits(pool, batch_of, free_
     responses = await send(transport, batch_of(*"abc"))
     assert fates(responses) == {Fate.NOT_SENT: 3}
     assert "refused" in responses[0].error.reason.lower()
-    assert not SEEN
+    assert SEEN == {("v1", 0): 3}
 
 
 # nghttpd.
