@@ -122,6 +122,7 @@ class AnswerHeaders:
             self._decode(block)
 
     def _decode(self, block: bytes) -> list[Header]:
+        _check_size_updates(block)
         try:
             return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError:
@@ -131,6 +132,26 @@ class AnswerHeaders:
             raise PeerError(ErrorCode.COMPRESSION_ERROR, "a header list that is too large") from None
         except (HPACKError, ValueError, IndexError):
             raise PeerError(ErrorCode.COMPRESSION_ERROR, "a header block that cannot be decoded") from None
+
+
+def _check_size_updates(block: bytes) -> None:
+    """Our table has changed its size once, so two notices of that are the most there can be (RFC 7541, 4.2).
+
+    hpack takes any number of them, at 1.5 us a byte.
+
+    Raises:
+        PeerError: COMPRESSION_ERROR.
+    """
+    at = updates = 0
+    while at < len(block) and block[at] & 0xE0 == 0x20:
+        updates += 1
+        if updates > 2:
+            raise PeerError(ErrorCode.COMPRESSION_ERROR, "a header block of nothing but table sizes")
+        if block[at] == 0x3F:  # the size goes on in bytes of 7 bits (RFC 7541, 5.1)
+            at += 1
+            while at < len(block) and block[at] & 0x80:
+                at += 1
+        at += 1
 
 
 def _status(headers: list[Header]) -> int:

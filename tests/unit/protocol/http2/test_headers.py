@@ -128,6 +128,21 @@ def test_headers_beyond_the_limit_are_the_streams_own_affair_where_nothing_build
     assert acknowledged().read(written([(":status", "404"), ("a", "b" * (MAX_HEADER_LIST - 100))]))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("updates", "good"),
+    [("20", True), ("3f0020", True), ("2020", True), ("202020", False), ("20" * 9000, False)],
+)
+def test_the_table_changes_its_size_twice_at_most(updates: str, good: bool) -> None:
+    block = bytes.fromhex(updates) + written([(":status", "404")], size=None)
+    try:
+        assert AnswerHeaders().read(block)[0] == 404
+    except PeerError as error:
+        assert error.code == ErrorCode.COMPRESSION_ERROR
+        assert not good
+    else:
+        assert good
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(block: bytes) -> None:
     for theirs in (AnswerHeaders(), acknowledged()):
