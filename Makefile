@@ -1,6 +1,8 @@
 # make demo    see it work: installs, then sends 100,000 messages to a local FCM emulator
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
+# make faults  every fault scenario: kills, cuts, outages; at most 10 minutes (FAULT_SEED repeats a run)
+# make soak    random faults for MINUTES=30
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
@@ -13,13 +15,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+MINUTES ?= 30
 INPUTS ?= 1000000
 SEED ?= 1
 CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint fuzz demo docs ops ops-files lock bench clean
+.PHONY: install unit test interop lint fuzz faults soak demo docs ops ops-files lock bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -60,6 +63,12 @@ tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.
 
 fuzz: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
+
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/e2e/faults -q -s -m 'not soak' -n $(JOBS)
+
+soak: $(STAMP)
+	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/e2e/faults/test_soak.py -q -s -m soak
 
 demo: $(STAMP)
 	$(BIN)/dispatcher demo
