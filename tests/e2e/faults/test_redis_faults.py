@@ -81,7 +81,8 @@ async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
             worker.redis.reset()
     await stage.settled()
     assert arrived < 1000, "nothing may be sent without a lease"
-    found = await close(stage)
+    # Whose settlement it was whose reply got lost cannot be told after a lapse: one worker may count too little.
+    found = await close(stage, counters=False)
     assert found["duplicates"] == 0
 
 
@@ -100,7 +101,7 @@ async def test_one_worker_loses_redis(stage: Stage, close, outage):
     await until(lambda: time.monotonic() - began > seconds)
     await first.redis.listen()
     await stage.settled()
-    found = await close(stage)
+    found = await close(stage, counters=outage == "short")
     if outage == "short":
         assert found["duplicates"] == 0
 

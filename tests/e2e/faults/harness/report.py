@@ -35,7 +35,9 @@ def markdown(path: Path) -> str:
             f"| {name} | {row['messages']:,} | {row['faults']} | {row['sends']:,} "
             f"| {row['duplicates']:,} | {row['bound']:,} | {took} |"
         )
-    whole = {key: sum(row[key] for row in rows) for key in ("messages", "faults", "sends", "duplicates", "bound")}
+    whole = {
+        key: sum(row[key] for row in rows) for key in ("messages", "faults", "sends", "duplicates", "bound")
+    }
     slowest = max((row["recovery_s"] for row in rows if "recovery_s" in row), default=0.0)
     lines.append(
         f"| **{len(rows)} together** | {whole['messages']:,} | {whole['faults']} | {whole['sends']:,} "
