@@ -16,18 +16,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 MINUTES ?= 30
-<<<<<<< HEAD
 INPUTS ?= 1000000
 SEED ?= 1
-
-.PHONY: install unit test lint fuzz demo docs ops ops-files bench clean
-=======
 CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint demo docs ops ops-files bench clean
->>>>>>> main
+.PHONY: install unit test interop lint fuzz faults soak demo docs ops ops-files lock bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -69,7 +64,6 @@ tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.
 fuzz: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
-.PHONY: faults soak
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/e2e/faults -q -s -m 'not soak' -n $(JOBS)
 
@@ -91,11 +85,20 @@ $(OPS_STAMP): pyproject.toml
 	@touch $@
 
 ops: $(OPS_STAMP)
-	$(OPS)/bin/python -m pytest tests/ops -q
+	OPS_TOOLS=$(abspath $(OPS))/bin $(OPS)/bin/python -m pytest tests/ops -q
 
-# What is made from something else: lock files, the dashboard, the chart's copies and README, golden renderings.
+# What is made from something else: the dashboard, the chart's schema, README and copies, golden renderings.
 ops-files: $(OPS_STAMP)
-	PATH=$(OPS)/bin:$$PATH $(OPS)/bin/python tests/ops/generate.py
+	OPS_TOOLS=$(abspath $(OPS))/bin $(OPS)/bin/python tests/ops/generate.py
+
+# What the image is made of, each file with its hash, and no address of where it came from.
+LOCK := $(OPS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url
+
+lock: $(OPS_STAMP)
+	$(LOCK) pyproject.toml --extra otel -o requirements.lock
+	$(LOCK) pyproject.toml --extra otel --extra emulator -c requirements.lock -o requirements-emulator.lock
+	echo 'setuptools>=77' | $(LOCK) - -o requirements-build.lock
 
 # The README's tables, printed anew from the code.
 docs: $(STAMP)

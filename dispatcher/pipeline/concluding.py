@@ -31,8 +31,9 @@ from dispatcher.policy.classify import classify
 from dispatcher.policy.health import Answers
 from dispatcher.policy.schedule import INTERVALS
 from dispatcher.policy.settle import Rules, decide, next_state, together
-from dispatcher.protocol.job import dead_fields, encode_retry_fields
-from dispatcher.protocol.outcome import encode_history, encode_outcome
+from dispatcher.protocol.job import encode_retry_fields
+from dispatcher.protocol.letter import encode_letter
+from dispatcher.protocol.outcome import encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 from dispatcher.telemetry.logs import clean_text
 
@@ -229,6 +230,7 @@ def _settle_job(
     counts: Counter[str] = Counter()
     waiting: list[tuple[int, Disposition]] = []
     dead: dict[tuple[Status, str, str], list[int]] = {}
+    doubted: set[int] = set()
     for position, (response, disposition) in enumerate(zip(responses, decided, strict=True)):
         if disposition is not None:
             if disposition.pause_project:
@@ -248,6 +250,8 @@ def _settle_job(
             fragments.append(encode_outcome(outcome))
         if status in DEAD_STATUSES:
             dead.setdefault((status, code, outcome.reason), []).append(position)
+            if outcome.possible_duplicate:
+                doubted.add(position)
     accepted = counts[Status.ACCEPTED]
     return Settled(
         job.entry_id,
@@ -258,7 +262,14 @@ def _settle_job(
             for positions, disposition in together(waiting)
         ],
         dead=[
-            _dead_letter(job, positions, responses[positions[0]].error, *key, context)
+            _dead_letter(
+                job,
+                positions,
+                responses[positions[0]].error,
+                *key,
+                context,
+                duplicate=not doubted.isdisjoint(positions),
+            )
             for key, positions in dead.items()
         ],
         campaign=(job.campaign, dict(counts)) if job.campaign else None,
@@ -351,17 +362,20 @@ def _dead_letter(
     code: str,
     reason: str,
     context: Context,
+    *,
+    duplicate: bool,
 ) -> list[bytes]:
     """The original fields and what became of them, flat."""
     history = list(job.state.history) if job.state is not None else []
     if error is not None:
         history.append(Attempt(round(context.now, 3), error.http_status, code))
-    return [
-        *dead_fields(job, positions),
-        *(b"status", status.encode()),
-        *(b"code", code.encode()),
-        *(b"reason", reason.encode()),
-        *(b"history", encode_history(history)),
-        *(b"lane", job.lane.encode()),
-        *(b"died_at", f"{context.now:.3f}".encode()),
-    ]
+    return encode_letter(
+        job,
+        positions,
+        status=status,
+        code=code,
+        reason=reason,
+        history=history,
+        died_at=context.now,
+        duplicate=duplicate,
+    )

@@ -67,6 +67,8 @@ class Session:
     def __init__(self, route: Route = DIRECT) -> None:
         self._route = route
         self._tls = route.tls()
+        # As `Authorization`: aiohttp makes of it what the proxy wants, for https and for http.
+        self._proxy_headers = {"Authorization": route.proxy_authorization} if route.proxy_login else None
         self._client: aiohttp.ClientSession | None = None
         self._waiting: set[asyncio.Timeout] = set()
         self._cut_off = False
@@ -80,7 +82,6 @@ class Session:
             resolver=aiohttp.ThreadedResolver(),
             ttl_dns_cache=60,
         )
-        login = self._route.proxy_login
         self._client = aiohttp.ClientSession(
             connector=connector,
             request_class=_Request,
@@ -90,9 +91,8 @@ class Session:
             auto_decompress=False,  # nothing compressed is asked for
             skip_auto_headers=("Accept", "User-Agent", "Content-Type"),
             headers={"Accept-Encoding": "identity"},
-            # Apart, because aiohttp's errors show the URL.
+            # Without its login, because aiohttp's errors show the URL.
             proxy=self._route.proxy_address or None,
-            proxy_auth=aiohttp.BasicAuth(*login) if login is not None else None,
         )
         return self
 
@@ -178,7 +178,9 @@ class Session:
         try:
             async with limit:
                 self._waiting.add(limit)
-                answer = await client.post(url, data=body, headers=headers, allow_redirects=False)
+                answer = await client.post(
+                    url, data=body, headers=headers, allow_redirects=False, proxy_headers=self._proxy_headers
+                )
                 size = 0
                 while piece := await answer.content.readany():
                     pieces.append(piece)

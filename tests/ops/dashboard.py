@@ -370,6 +370,18 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 width=6,
             ),
             Panel(
+                "Warnings",
+                "ops",
+                "Messages per second that look wrong and are sent all the same, by what is odd about them.",
+                (
+                    (
+                        f"sum by (code) (rate(dispatcher_message_warnings_total{{{PROJECT}}}[{RATE}]))",
+                        "{{code}}",
+                    ),
+                ),
+                width=6,
+            ),
+            Panel(
                 "Unknown fields",
                 "ops",
                 "Fields of stream entries that this version does not know: a newer producer, or a misspelt name.",
@@ -488,6 +500,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{project}}",
                     ),
                 ),
+                width=6,
                 thresholds=(("red", None), ("green", 120.0)),
             ),
             Panel(
@@ -500,6 +513,21 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{project}}: {{result}}",
                     ),
                 ),
+                width=6,
+            ),
+            Panel(
+                "Credential trouble",
+                "short",
+                "Key files that cannot be used and projects that lack one, on the worst worker; and projects whose certificates are not looked at.",
+                (
+                    (f"max(dispatcher_credential_problems{{{NS}}})", "problems"),
+                    (
+                        f"max by (project) (dispatcher_tls_unverified{{{PROJECT}}})",
+                        "TLS not verified, {{project}}",
+                    ),
+                ),
+                width=6,
+                thresholds=GREEN_RED,
             ),
             Panel(
                 "Platform credentials",
@@ -511,6 +539,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                         "{{project}}",
                     ),
                 ),
+                width=6,
                 thresholds=GREEN_RED,
             ),
         ),

@@ -282,6 +282,16 @@ BAD = [
     ),
     ("no Redis", {"redis.url": ""}, "redis.url is empty"),
     ("a password in the URL", {"redis.url": "redis://user:secret@redis"}, "redis.url holds a password"),
+    (
+        "a password in a proxy",
+        {"settings.proxy": "http://user:secret@proxy:3128"},
+        "the proxy in settings.proxy holds a password",
+    ),
+    (
+        "a password in a project's proxy",
+        {"projectSettings.demo.proxy": "http://user:secret@proxy:3128"},
+        "the proxy in projectSettings.demo.proxy holds a password",
+    ),
     ("half a Secret", {"redis.existingSecret.name": "redis"}, "redis.existingSecret.passwordKey"),
     (
         "a grace period under the drain limit",

@@ -166,6 +166,15 @@ namespace="{{ .Release.Namespace }}", job="{{ .Release.Name }}"
 {{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]*@" .Values.redis.url }}
 {{- fail "redis.url holds a password, which would stand in a ConfigMap: put it into a Secret, named in redis.existingSecret" }}
 {{- end }}
+{{- $proxies := dict "settings.proxy" (get .Values.settings "proxy") }}
+{{- range $project, $given := .Values.projectSettings }}
+{{- $_ := set $proxies (printf "projectSettings.%s.proxy" $project) (get $given "proxy") }}
+{{- end }}
+{{- range $where, $url := $proxies }}
+{{- if regexMatch "://[^/@]*:[^/@]*@" (toString $url) }}
+{{- fail (printf "the proxy in %s holds a password, which would stand in a ConfigMap: give DISPATCHER_PROXY in extraEnv, from a Secret" $where) }}
+{{- end }}
+{{- end }}
 {{- if and (or $secret.urlKey $secret.passwordKey) (not $secret.name) }}
 {{- fail "redis.existingSecret.name is empty, but a key of it is named" }}
 {{- end }}

@@ -78,7 +78,7 @@ async def _primaries(queue):
 async def test_a_batch_goes_all_the_way_in_every_slot(queue):
     for project in PROJECTS:
         await queue.acquire(project, 1, 30)
-        ids = await queue.enqueue(project, "normal", [{"message": "1"}] * 3)
+        ids = await queue.enqueue(project, "normal", [["message", "1"]] * 3)
         assert [i for i, _ in await queue.read(project, "normal", 10)] == ids
         grant = await queue.grant(project, 1, high=True, per_minute=1e9)
         assert grant.circuit == "closed"
@@ -99,7 +99,7 @@ async def test_idle_projects_of_all_nodes_are_polled(queue):
     lanes = [(project, "normal") for project in PROJECTS]
     assert await queue.wait(lanes, 10, 1) == []
     for project in PROJECTS[:5]:
-        await queue.enqueue(project, "normal", [{"message": "1"}])
+        await queue.enqueue(project, "normal", [["message", "1"]])
     taken = await queue.wait(lanes, 10, 5000)
     assert [project for project, _, _ in taken] == PROJECTS[:5]
 
@@ -107,7 +107,7 @@ async def test_idle_projects_of_all_nodes_are_polled(queue):
 async def test_leases_counts_and_controls_of_all_projects_come_together(queue):
     for project in PROJECTS:
         await queue.acquire(project, 1, 30)
-        await queue.enqueue(project, "bulk", [{"message": "1"}])
+        await queue.enqueue(project, "bulk", [["message", "1"]])
     assert await queue.renew([*PROJECTS, "other"], 30) == ["other"]
     assert {p: s.backlog for p, s in (await queue.stats(PROJECTS)).items()} == dict.fromkeys(PROJECTS, 1)
     assert len(await queue.controls(PROJECTS)) == 8
@@ -116,7 +116,7 @@ async def test_leases_counts_and_controls_of_all_projects_come_together(queue):
 
 async def test_the_dead_are_reclaimed(queue, cluster):
     other = Queue.at(cluster, consumer="dead")
-    await queue.enqueue("p", "normal", [{"message": "1"}])
+    await queue.enqueue("p", "normal", [["message", "1"]])
     await other.read("p", "normal", 1)
     await other.aclose()
     await queue.acquire("p", 1, 30)

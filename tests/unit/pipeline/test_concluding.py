@@ -194,6 +194,7 @@ class TestOneMessage:
             {"at": AT + 1, "http_status": 503, "code": "server-unavailable"},
             {"at": NOW, "http_status": 400, "code": "invalid-argument"},
         ]
+        assert json.loads(kept.pop("_state")) == {"id": "1-0", "lane": "bulk", "at": AT}
         assert kept == {
             "status": "rejected",
             "code": "invalid-argument",
