@@ -196,8 +196,9 @@ class Settling:
 
         reply = await self.insist(record)
         self.forget(project, batch.stream, batch.jobs)
-        if calls > 1:
-            # What is stale now was settled by an earlier call of ours whose reply got lost.
+        lease = project.lease
+        if calls > 1 and lease.epoch == batch.epoch and lease.holds(asyncio.get_running_loop().time()):
+            # Nobody else can have had these: an earlier call of ours settled them, and its reply got lost.
             reply.stale = []
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))

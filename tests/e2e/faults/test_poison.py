@@ -20,7 +20,7 @@ POISON = b"poisonous"
 @pytest.mark.timeout(180)
 async def test_one_poisonous_job_among_five_hundred(stage: Stage, close):
     """It alone ends as `failed`, after it was alone at three deaths; the other 499 are accepted."""
-    dying: set[asyncio.Task[None]] = set()
+    over = asyncio.Event()
 
     async def arm(worker) -> None:
         async def die() -> None:
@@ -29,7 +29,7 @@ async def test_one_poisonous_job_among_five_hundred(stage: Stage, close):
         worker.fcm.inject(Fault(POISON, "drop request", times=None, before=die))
 
     async def keep_two_alive() -> None:
-        while True:
+        while not over.is_set():
             for worker in list(stage.workers):
                 if not worker.alive and not worker.killed:
                     await stage.kill(worker)
@@ -51,8 +51,8 @@ async def test_one_poisonous_job_among_five_hundred(stage: Stage, close):
     try:
         await stage.settled(150)
     finally:
-        replacing.cancel()
-        await asyncio.gather(replacing, *dying, return_exceptions=True)
+        over.set()
+        await replacing
     deaths = len(stage.deaths)
     found = await close(stage, note={"deaths": deaths})
     (letter,) = await stage.redis.client.xrange(stage.keys.dead(stage.projects[0]))

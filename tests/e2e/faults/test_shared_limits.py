@@ -47,10 +47,10 @@ async def test_a_paused_target_is_left_alone_by_all_and_its_messages_return_in_o
         limits=[{"kind": "token", "target": "busy", "per_second": 4.5, "burst": 3, "retry_after": 3}]
     )
     stage.faults += 1
-    await stage.produce(30, target="busy")
+    await stage.produce(20, target="busy")
     await stage.produce(2000)
     await until(lambda: throttled(stage))
-    await stage.produce(10, target="busy")
+    await stage.produce(5, target="busy")
     await stage.settled(60)
     found = await close(stage)
     rows = [row for row in await stage.emulator.rows() if row["target"] == "busy"]

@@ -245,9 +245,9 @@ class WorkerProcess(Process):
         """Start it; it need not have reached Redis when this returns."""
         await super().start()
         self.began = time.monotonic()
-        _, line = (await until(lambda: self.said("worker_starting") or not self.alive or None) or [(0, {})])[
-            0
-        ]
+        _, line = (
+            await until(lambda: self.said("worker_starting") or not self.alive or None, 40) or [(0, {})]
+        )[0]
         assert line, f"{self.name} ended: {self.last_words}"
         self.consumer, self._port = line["consumer"], line["port"]
         return ""
