@@ -223,6 +223,8 @@ def _message(job: Job, raw: bytes, limits: DecodeLimits) -> Refusal | None:
     if isinstance(read, Refusal):
         return read
     job.message, job.lifetimes, job.warnings = read.raw, read.lifetimes, read.warnings
+    # What it grows to in the request: a message for each token.
+    job.nbytes += len(read.raw) * (len(job.values) - 1) if job.multicast else 0
     if not apart:
         job.kind, job.values = read.kind, [read.value]
     return None

@@ -52,7 +52,8 @@ def mapped(error: Exception) -> QueueError:
         error = error.args[0]  # what went wrong while connecting comes wrapped as "cannot connect"
     text = str(error) or type(error).__name__
     if isinstance(error, _RIGHTS):
-        return QueueMisconfigured(f"Redis refuses this user: {text}")
+        mend = "see the login in DISPATCHER_REDIS_URL or DISPATCHER_REDIS_PASSWORD_FILE, and its rights"
+        return QueueMisconfigured(f"Redis refuses this user: {text.rstrip('.')}; {mend}")
     if _FULL in text:
         return QueueFull(f"Redis is full: {text}")
     if any(sign in text for sign in _NEVER):

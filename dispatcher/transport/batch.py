@@ -92,26 +92,27 @@ class BatchTransport:
         self, batch: Batch, access_token: str, *, now: float, may_send: MaySend = always
     ) -> Posted:
         """As `send`, but an address without a batch endpoint is told apart."""
-        contents = [body for job in batch.jobs for body in bodies(job, now)]
         headers = {"Content-Type": self._content_type}
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
-        return await self._post(batch.project, contents, headers, self._timeouts.of(batch), may_send)
+        return await self._post(batch, headers, now, may_send)
 
     async def _post(
         self,
-        project: str,
-        contents: list[bytes],
+        batch: Batch,
         headers: dict[str, str],
-        timeout_s: float,
+        now: float,
         may_send: MaySend,
     ) -> Posted:
-        count = len(contents)
-        request = encode_request(project, contents, self._boundary)
+        count = batch.size
+        # Only the whole is kept while it waits for its answer, not its pieces as well.
+        request = encode_request(
+            batch.project, [body for job in batch.jobs for body in bodies(job, now)], self._boundary
+        )
         loop = asyncio.get_running_loop()
         started = loop.time()
         answer = await self._session.post(
-            self._url, request, headers, timeout_s, most=MOST_ANSWER_BYTES, may_send=may_send
+            self._url, request, headers, self._timeouts.of(batch), most=MOST_ANSWER_BYTES, may_send=may_send
         )
         self._observe(self.name, answer.status if isinstance(answer, Answer) else 0, [loop.time() - started])
         if not isinstance(answer, Answer):
@@ -127,8 +128,10 @@ class BatchTransport:
         error = read_error(answer.status, answer.retry_after, answer.date, answer.body, whole_request=True)
         if must_halve(error, count):
             # Nothing was sent, so each half may go on its own, down to the one message the server cannot take.
+            del request
+            numbers = list(range(count))
             middle = count // 2
-            first = await self._post(project, contents[:middle], headers, timeout_s, may_send)
-            return first.then(await self._post(project, contents[middle:], headers, timeout_s, may_send))
+            first = await self._post(batch.subset(numbers[:middle]), headers, now, may_send)
+            return first.then(await self._post(batch.subset(numbers[middle:]), headers, now, may_send))
         gone = answer.status in GONE and not error.fcm_code
         return Posted(alike(count, error), gone, list(range(count)) if gone else [])

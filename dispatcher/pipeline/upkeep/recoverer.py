@@ -1,8 +1,8 @@
 """Takes over what dead workers left, without letting one poisonous job kill this worker and the next.
 
 Entries are grouped by the deaths they were present at. Those that a draining worker handed back unsent are no
-suspects. The others are tried in ever smaller company (50, 5, 1), one group at a time; a suspect of three deaths
-has the process for itself. Only an entry that was alone at three deaths is given up as poison.
+suspects. The others are tried in ever smaller company (50, 5, 1), one group of each project at a time: a project
+whose quota is small must not keep the others waiting. A suspect of three deaths has the process for itself. Only an entry that was alone at three deaths is given up as poison.
 """
 
 from __future__ import annotations
@@ -72,36 +72,58 @@ class Recoverer(Duty):
         self._room = room
         self._lease_s = lease_s
         self._metrics = metrics
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._failed: set[str] = set()
+        # Suspects that wait to be alone: taken over, not decoded, and so in nobody's way.
+        self._in_hand: dict[tuple[str, Stream], frozenset[str]] = {}
+        self._one_alone = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Rounds until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            await super().run()
 
     async def round(self) -> float | None:
-        """Take over what can be taken over now; nothing in a drain, whose own jobs these may be."""
-        loop = asyncio.get_running_loop()
+        """Begin where there is something to take over and nothing of the kind under way."""
         for project in list(self._projects.values()):
-            now = loop.time()
-            lease = project.lease
-            if (
-                self._intake.stopping
-                or not lease.holds(now)
-                or now - lease.held_since < self._lease_s
-                or project.leaving
-                or project.paused
-            ):
+            if project.id in self._under_way or not self._may_claim(project):
                 continue
-            for orphan in await self._queue.orphans(project.id):
+            if orphans := await self._queue.orphans(project.id):
+                task = self._tasks.create_task(
+                    self._recover(project, orphans), name=f"recovering {project.id}"
+                )
+                self._under_way[project.id] = task
+        return None
+
+    def _may_claim(self, project: Project) -> bool:
+        """Whether more can be taken over now; not in a drain, whose own jobs these may be."""
+        now = asyncio.get_running_loop().time()
+        lease = project.lease
+        return (
+            lease.holds(now)
+            and now - lease.held_since >= self._lease_s
+            and not (project.leaving or project.paused or self._intake.stopping or self._intake.suspended)
+            and self._room.free(project.id, "high", self._room.max_messages).messages > 0
+        )
+
+    async def _recover(self, project: Project, orphans: list[Orphans]) -> None:
+        """Take over what can be taken over of one project, one group after the other."""
+        try:
+            for orphan in orphans:
                 more = True
-                while (
-                    more
-                    and not self._intake.stopping
-                    and lease.holds(loop.time())
-                    and not project.leaving
-                    and self._room.free(project.id, "high", self._room.max_messages).messages
-                ):
-                    epoch = lease.epoch
+                while more and self._may_claim(project):
+                    epoch = project.lease.epoch
                     reclaimed = await self._claim(project, orphan, epoch)
                     more = reclaimed.more and bool(reclaimed.entries)
                     if reclaimed.entries:
                         await self._take(project, orphan.stream, orphan.owner, reclaimed, epoch)
-        return None
+            self._failed.discard(project.id)
+        except QueueError as error:
+            if project.id not in self._failed:
+                self._failed.add(project.id)
+                self._log.warning("jobs_not_reclaimed", project=project.id, error=str(error))
+        finally:
+            del self._under_way[project.id]
 
     async def _claim(self, project: Project, orphans: Orphans, epoch: int) -> Reclaimed:
         with self._intake.reading():
@@ -146,33 +168,43 @@ class Recoverer(Duty):
                 Finished(project, unsent_batch(project, stream, jobs, epoch), verdict=POISONED)
             )
             return
-        watcher = Watcher(stream, ids)
+        if crashes < ALONE:
+            await self._try(project, stream, reclaimed, epoch)
+            return
+        self._in_hand[project.id, stream] = frozenset(ids)
+        try:
+            async with self._one_alone:
+                await self._alone()
+                await self._try(project, stream, reclaimed, epoch)
+        finally:
+            del self._in_hand[project.id, stream]
+            self._intake.suspended = False
+
+    async def _try(self, project: Project, stream: Stream, reclaimed: Reclaimed, epoch: int) -> None:
+        """Send suspects in a batch of their own, and wait until they have left."""
+        watcher = Watcher(stream, [entry_id for entry_id, _ in reclaimed.entries])
         project.watchers.append(watcher)
         try:
-            if crashes >= ALONE:
-                await self._alone(project, stream, ids)
             await self._intake.accept(project, stream, reclaimed.entries, epoch, alone=True)
             # A suspect may be waiting for quota or be put back by a pause: either way it leaves in the end.
             await watcher.done.wait()
         finally:
             project.watchers.remove(watcher)
-            self._intake.suspended = False
 
-    async def _alone(self, project: Project, stream: Stream, suspects: list[str]) -> None:
-        """Wait until nothing but these entries is in this process."""
+    async def _alone(self) -> None:
+        """Wait until nothing but suspects in hand is in this process."""
         self._intake.suspended = True
         while True:
             await self._intake.reads_done()
             watched = []
-            for other in self._projects.values():
-                for held_stream, held in other.held.items():
-                    ids = held.difference(suspects) if (other, held_stream) == (project, stream) else held
-                    if ids:
-                        watcher = Watcher(held_stream, ids)
-                        other.watchers.append(watcher)
-                        watched.append((other, watcher))
+            for project in self._projects.values():
+                for stream, held in project.held.items():
+                    if ids := held.difference(self._in_hand.get((project.id, stream), ())):
+                        watcher = Watcher(stream, ids)
+                        project.watchers.append(watcher)
+                        watched.append((project, watcher))
             if not watched:
                 return
-            for other, watcher in watched:
+            for project, watcher in watched:
                 await watcher.done.wait()
-                other.watchers.remove(watcher)
+                project.watchers.remove(watcher)

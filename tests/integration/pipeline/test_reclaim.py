@@ -1,5 +1,7 @@
 """What dead workers left: taken over, suspects of poison in ever smaller company."""
 
+from pathlib import Path
+
 
 async def left_behind(desk, deaths: int, *tokens: str, stream: str = "normal") -> list[str]:
     """Jobs that a worker which is dead now held, and that were present at so many deaths."""
@@ -39,6 +41,30 @@ async def test_suspects_that_do_nothing_are_sent_after_all(serve, desk, emulator
     for arrival in emulator.arrivals():
         requests[arrival["request"]] = requests.get(arrival["request"], 0) + 1
     assert max(requests.values()) <= 50
+
+
+async def test_a_project_that_is_slow_keeps_no_other_waiting_for_what_its_dead_worker_held(
+    serve, desk, emulator, tmp_path
+):
+    config = tmp_path / "config.toml"
+    config.write_text('[projects."demo-orchard-41"]\nquota_per_minute = 60\n')
+    other = type(desk)(desk.redis, "second-42")
+    await left_behind(desk, 1, *(f"t-{n}" for n in range(120)))
+    await left_behind(other, 1, *(f"t-{n}" for n in range(120)))
+    folder = Path(emulator.credentials["second-42"]).parent
+    await serve(config=config, credentials=folder, lease_s=1)
+    await other.outcomes(120)
+    assert len(await desk.recorded()) < 120
+
+
+async def test_suspects_of_three_deaths_in_two_projects_have_their_turns(serve, desk, emulator):
+    other = type(desk)(desk.redis, "second-42")
+    await left_behind(desk, 3, "a", "b")
+    await left_behind(other, 4, "c", "d")
+    await serve(credentials=Path(emulator.credentials["second-42"]).parent, lease_s=1)
+    await desk.outcomes(2)
+    await other.outcomes(2)
+    assert len({arrival["request"] for arrival in emulator.arrivals()}) == 4
 
 
 async def test_a_suspect_of_three_deaths_is_alone_even_if_the_lease_lapses_while_it_waits(

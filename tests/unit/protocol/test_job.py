@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,12 @@ def refused(fields, code, start, limits=LIMITS):
 
 
 MESSAGE = '{"token":"a"}'
+
+
+def test_a_multicast_weighs_what_it_grows_to_in_the_request():
+    message, tokens = json.dumps({"data": {"a": "x" * 1000}}), json.dumps(["a", "b", "c"])
+    job = decode({"message": message, "tokens": tokens})
+    assert job.nbytes == len("messagetokens") + len(tokens) + 3 * len(message)
 
 
 def test_the_smallest_job_needs_a_message_only():

@@ -54,3 +54,9 @@ def test_a_missing_group_is_told_from_other_refusals():
     assert is_missing_group(mapped(theirs.ResponseError("NOGROUP No such key 'k' or consumer group 'g'")))
     assert is_missing_group(mapped(theirs.ResponseError("UNBLOCKED the stream key no longer exists")))
     assert not is_missing_group(mapped(theirs.ResponseError("ERR something new")))
+
+
+def test_a_refused_login_names_the_settings_to_look_at():
+    text = str(mapped(theirs.AuthenticationError("Authentication required.")))
+    assert "REDIS_URL" in text
+    assert "REDIS_PASSWORD_FILE" in text
