@@ -6,7 +6,7 @@
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
-# make docs    the README's tables, from the code
+# make docs    the README's tables and the JSON schemas, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
 
@@ -100,9 +100,10 @@ lock: $(OPS_STAMP)
 	$(LOCK) pyproject.toml --extra otel --extra emulator -c requirements.lock -o requirements-emulator.lock
 	echo 'setuptools>=77' | $(LOCK) - -o requirements-build.lock
 
-# The README's tables, printed anew from the code.
+# The README's tables and the JSON schemas, made anew from the code.
 docs: $(STAMP)
 	$(BIN)/python -m dispatcher.cli.readme README.md
+	$(BIN)/python -m dispatcher.cli.schemas docs/schemas
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/pipeline.py

@@ -6,6 +6,9 @@ batch; and its peak memory. So nothing of a message's way is left out: a window 
 message would miss what was read, decoded and packed by then, at 10,000 jobs all of them. The bare loop of the same
 primitives (`bare.py`) runs in the same call, so that the ratio survives a noisy machine.
 
+The wire `v1-h2` is v1 over HTTP/2 and TLS to nginx with a fixed answer, certificate checked; the others go to
+`server.py` without TLS.
+
     python benchmarks/pipeline.py                      # the table of README.md
     python benchmarks/pipeline.py --wires batch --jobs 100000 --rounds 1
 """
@@ -22,10 +25,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
+from nginx import Nginx, nginx
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
@@ -100,7 +104,7 @@ def metric(port: int, name: str) -> float:
 
 
 def run_worker(
-    redis_url: str, endpoint: str, wire: str, jobs: int, measure: int, port: int
+    redis_url: str, endpoint: str | Nginx, wire: str, jobs: int, measure: int, port: int
 ) -> dict[str, float]:
     """One worker over `jobs` waiting jobs; measures the first `measure` of them."""
     client = redis.Redis.from_url(redis_url)
@@ -112,12 +116,15 @@ def run_worker(
         "DISPATCHER_REDIS_URL": redis_url,
         "DISPATCHER_CREDENTIALS": "none",
         "DISPATCHER_PROJECTS": PROJECT,
-        "DISPATCHER_FCM_ENDPOINT": endpoint,
-        "DISPATCHER_TRANSPORT": wire,
+        "DISPATCHER_FCM_ENDPOINT": endpoint if isinstance(endpoint, str) else endpoint.url,
+        "DISPATCHER_TRANSPORT": wire.removesuffix("-h2"),
         "DISPATCHER_QUOTA_PER_MINUTE": "1000000000",
         "DISPATCHER_HTTP_PORT": str(port),
         "DISPATCHER_LOG_LEVEL": "error",
     }
+    if isinstance(endpoint, Nginx):
+        settings |= {"DISPATCHER_HTTP_VERSION": "2", "DISPATCHER_CA_FILE": endpoint.ca_file}
+        connected, answered = endpoint.counts()
     with process([sys.executable, "-m", "dispatcher", "worker"], **settings) as child:
         wait_until(lambda: ready(port), child)
         time.sleep(IDLE_S)
@@ -128,12 +135,16 @@ def run_worker(
         settled = jobs - client.xlen(STREAM)
         took, cpu = time.perf_counter() - started, cpu_s(child.pid) - cpu
         commands = metric(port, "dispatcher_redis_commands_total") - commands
-        return {
+        found = {
             "msg_per_s": settled / took,
             "cpu_us": cpu / settled * 1e6,
             "rss_mb": peak_rss_mb(child.pid),
             "commands_a_batch": commands / metric(port, "dispatcher_batch_messages_count"),
         }
+    if isinstance(endpoint, Nginx):
+        connections, requests = endpoint.counts()
+        found["handshakes"] = (connections - connected) / (requests - answered) * 10_000
+    return found
 
 
 def ready(port: int) -> bool:
@@ -169,24 +180,30 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--wires", nargs="+", default=["bare", "batch", "v1"])
+    options.add_argument("--wires", nargs="+", default=["bare", "batch", "v1", "v1-h2"])
     options.add_argument("--jobs", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--measure", type=int, default=100_000, help="most messages measured a round")
     options.add_argument("--latency-ms", type=float, default=0.0)
     options.add_argument("--port", type=int, default=18080)
     arguments = options.parse_args()
-    print("| wire | jobs waiting | msg/s | worker CPU us/message | peak RSS MB | Redis commands a batch |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    with EmbeddedRedis() as store, server(arguments.latency_ms) as endpoint:
+    print(
+        "| wire | jobs waiting | msg/s | worker CPU us/message | peak RSS MB | Redis commands a batch | TLS handshakes in 10,000 |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    with ExitStack() as stack:
+        store = stack.enter_context(EmbeddedRedis())
+        plain = stack.enter_context(server(arguments.latency_ms))
+        tls = stack.enter_context(nginx()) if "v1-h2" in arguments.wires else plain
         for jobs in arguments.jobs:
             for wire in arguments.wires:
                 measure = min(jobs, arguments.measure if wire != "v1" else arguments.measure // 5)
                 rounds = []
                 for _ in range(arguments.rounds):
                     if wire == "bare":
-                        rounds.append(run_bare(store.url, endpoint, measure))
+                        rounds.append(run_bare(store.url, plain, measure))
                     else:
+                        endpoint = tls if wire == "v1-h2" else plain
                         rounds.append(run_worker(store.url, endpoint, wire, jobs, measure, arguments.port))
                 median = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
                 row = [
@@ -196,6 +213,7 @@ def main() -> None:
                     f"{median['cpu_us']:.1f}",
                     f"{median['rss_mb']:.0f}" if "rss_mb" in median else "-",
                     f"{median['commands_a_batch']:.2f}" if "commands_a_batch" in median else "-",
+                    f"{median['handshakes']:.1f}" if "handshakes" in median else "-",
                 ]
                 print("| " + " | ".join(row) + " |", flush=True)
 

@@ -3,6 +3,7 @@
     producer.py   Producer: jobs into the lanes
     blocking.py   SyncProducer: the same without asyncio
     outcomes.py   OutcomeReader: what became of each message
+    group.py      OutcomeGroupReader: the same, shared by several, each outcome acknowledged
     letters.py    DeadLetters: what was rejected or given up; replay, purge
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
@@ -10,6 +11,7 @@ brings neither an HTTP client nor Google's libraries.
 """
 
 from dispatcher.client.blocking import SyncProducer
+from dispatcher.client.group import OutcomeGroupReader
 from dispatcher.client.jobs import JobOptions, Message
 from dispatcher.client.letters import DeadCount, DeadFilter, DeadLetters, Replayed
 from dispatcher.client.outcomes import OutcomeReader, OutcomeRecord
@@ -25,6 +27,7 @@ __all__ = [
     "JobOptions",
     "Message",
     "MessageWarning",
+    "OutcomeGroupReader",
     "OutcomeReader",
     "OutcomeRecord",
     "Producer",

@@ -337,7 +337,7 @@ def _delayed(
     else:
         # Not sent: nothing has happened to it but time.
         state = cut.state or JobState(job.entry_id, job.lane, job.enqueued_at)
-    due = context.now + disposition.delay
+    due = max(context.now + disposition.delay, job.deliver_at)
     target = job.target(positions[0])
     hold = None
     if disposition.hold_target:

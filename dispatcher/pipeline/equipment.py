@@ -12,6 +12,7 @@ from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
+from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
@@ -63,10 +64,36 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return found
 
 
-def make_transport(settings: ProjectSettings, session: Session, observe: Observe) -> Transport:
+def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | None:
+    """The HTTP/2 connections of a project; None: its `v1` speaks HTTP/1.1.
+
+    Raises:
+        SettingsError: its CA file will not do.
+    """
+    route = route_of(settings)
+    if settings.http_version == "1.1" or settings.transport == "batch":
+        return None
+    only = settings.http_version == "2"
+    plain = urlsplit(settings.fcm_endpoint).scheme == "http"
+    if not only and (plain or urlsplit(route.proxy).scheme == "https"):
+        # Without TLS nothing says that a server has HTTP/2; and through a TLS proxy only aiohttp goes.
+        return None
+    return Http2Transport(
+        settings.fcm_endpoint,
+        Timeouts(settings.request_timeout_s, settings.topic_timeout_s),
+        observe,
+        most_requests=settings.concurrency("v1"),
+        route=route,
+        only=only,
+    )
+
+
+def make_transport(
+    settings: ProjectSettings, session: Session, observe: Observe, http2: Http2Transport | None = None
+) -> Transport:
     """The wire that a project's settings ask for."""
     timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
-    v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe)
+    v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe, http2)
     if settings.transport == "v1":
         return v1
     if settings.transport == "auto" and urlsplit(settings.fcm_endpoint).hostname in GOOGLE_HOSTS:
@@ -109,7 +136,10 @@ class Outfitter:
         """
         settings = self._settings.project(project)
         session = await self._sessions.over(route_of(settings))
-        transport = make_transport(settings, session, self._observe)
+        http2 = make_http2(settings, self._observe)
+        if http2 is not None:
+            self._sessions.adopt(http2)
+        transport = make_transport(settings, session, self._observe, http2)
         return Project(
             settings, transport, self._keyring.credentials[project], self._keyring.legacy.get(project)
         )

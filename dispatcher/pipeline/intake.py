@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
-from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, Status, Stream
+from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import dedup_origin
 from dispatcher.pipeline.packing import Packing
@@ -93,13 +93,14 @@ class Intake:
         self._rest_until: dict[Key, float] = {}
         self._open_reads: set[asyncio.Event] = set()
         self._failing = False
-        self._stopping = False
+        # No more is read; the duties that take entries over look at it, too.
+        self.stopping = False
         # A poisonous suspect is processed alone: nothing else is read meanwhile.
         self.suspended = False
 
     def stop(self) -> None:
         """Read no more; `run` returns when the reads under way are done."""
-        self._stopping = True
+        self.stopping = True
         self._room_changed.set()
 
     async def run(self) -> None:
@@ -199,25 +200,22 @@ class Intake:
         )
         await self._end(project, stream, expired, epoch, EXPIRED)
         await self._end(project, stream, doomed, epoch, DOOMED)
-        for job in early:
-            wait = Disposition(Action.RETRY, delay=job.deliver_at - now, counted=False)
-            await self._end(project, stream, [job], epoch, wait)
+        await self._end(project, stream, early, epoch, EARLY)
         keyed = [job for job in ready if job.dedup_key]
         if not keyed:
             return ready
         earlier = await self._first_sight(project, [(job.dedup_key, dedup_origin(job)) for job in keyed])
-        duplicates: set[str] = set()
-        for job, other in zip(keyed, earlier, strict=True):
-            if other is not None:
-                duplicates.add(job.entry_id)
-                verdict = Disposition(
-                    Action.OK,
-                    status=Status.DUPLICATE,
-                    reason="a job with the same dedup_key came first",
-                    duplicate_of=other.partition(":")[2],
-                )
-                await self._end(project, stream, [job], epoch, verdict)
-        return [job for job in ready if job.entry_id not in duplicates]
+        origins = {
+            job.entry_id: other for job, other in zip(keyed, earlier, strict=True) if other is not None
+        }
+        if origins:
+            batch = unsent_batch(project, stream, [job for job in keyed if job.entry_id in origins], epoch)
+            verdicts = {
+                number: _duplicate_of(origins[job.entry_id])
+                for number, (job, _) in enumerate(batch.messages())
+            }
+            await self._settling.put(Finished(project, batch, [SendResponse()] * batch.size, verdicts))
+        return [job for job in ready if job.entry_id not in origins]
 
     async def _first_sight(self, project: Project, keys: list[tuple[str, str]]) -> list[str | None]:
         """Claim deduplication keys, for as long as it takes: unchecked they must not be sent."""
@@ -241,7 +239,7 @@ class Intake:
     async def _read(self) -> None:
         """The reader: busy streams, in turns."""
         loop = asyncio.get_running_loop()
-        while not (self._stopping or cancelled()):
+        while not (self.stopping or cancelled()):
             self._room_changed.clear()
             choice = self._choose(loop.time())
             if choice is None:
@@ -316,17 +314,18 @@ class Intake:
     async def _listen(self) -> None:
         """The listener: all quiet streams at once."""
         loop = asyncio.get_running_loop()
-        while not (self._stopping or cancelled()):
+        while not (self.stopping or cancelled()):
             share = self._share.share(len(self._room.holders()) or 1)
-            keys = [
-                (project_id, stream)
+            counts = {
+                (project_id, stream): count
                 for project_id, stream in sorted(self._quiet)
                 if (project := self._projects.get(project_id)) is not None
                 and not self.suspended
                 and not project.probing
                 and self._may_read(project, loop.time())
-                and self._count(project, stream, share)
-            ]
+                and (count := self._count(project, stream, share))
+            }
+            keys = list(counts)
             if not keys:
                 await asyncio.sleep(POLL_S)
                 continue
@@ -334,7 +333,9 @@ class Intake:
             self._listened = self._heard = set(keys)
             try:
                 with self.reading():
-                    found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)
+                    # Each stream may bring so many at once, and they share one room.
+                    count = max(1, min(FIRST_READ, min(counts.values()) // len(keys)))
+                    found = await self._queue.wait(keys, count, BLOCK_MS)
                     for project_id, stream, entries in found:
                         self._quiet.discard((project_id, stream))
                         await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
@@ -363,7 +364,18 @@ DOOMED = Disposition(
     status=Status.EXPIRED,
     reason="it would expire before deliver_at: give a later expires_at (default: DEFAULT_EXPIRY_S after enqueueing)",
 )
+EARLY = Disposition(Action.RETRY, counted=False)
+"""Not to be sent yet: it waits until its `deliver_at`."""
 EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
+
+
+def _duplicate_of(origin: str) -> Disposition:
+    return Disposition(
+        Action.OK,
+        status=Status.DUPLICATE,
+        reason="a job with the same dedup_key came first",
+        duplicate_of=origin.partition(":")[2],
+    )
 
 
 def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:

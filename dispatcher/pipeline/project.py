@@ -140,6 +140,8 @@ class Project:
         self.unauthorized = False
         # It is being seen off: not read and not sent any more (writer: the roster).
         self.leaving = False
+        # Nothing more of it is admitted to the wire (writer: sending).
+        self.dismissed = asyncio.Event()
         # This worker holds the one probe of a half-open project (writer: the controller).
         self.probing = False
         # A read failed: Redis may have handed over what never arrived (writers: intake sets, the reconciler clears).

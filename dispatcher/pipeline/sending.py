@@ -77,6 +77,7 @@ class Sending:
 
     def dismiss(self, project: Project) -> None:
         """The same for one that is `leaving`."""
+        project.dismissed.set()
         project.wake.set()
         project.urgent.set()
 
@@ -85,6 +86,7 @@ class Sending:
         async with asyncio.TaskGroup() as sends:
             while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
+                project.urgent.clear()
                 if project.has_waiting and project.paused:
                     # Told by another replica, or still being read when the pause began.
                     await self._settling.put_back(project)
@@ -97,6 +99,8 @@ class Sending:
                 # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed.
                 if grant is None or not waiting or waiting[0] is not batch or not self._may_send(project):
                     continue
+                if project.dismissed.is_set():
+                    break  # perhaps too early for its grant: what waits here is handed back
                 waiting.popleft()
                 project.sending_turns.charge(batch.stream, batch.size)
                 need = self._slots(project, batch)
@@ -140,7 +144,6 @@ class Sending:
     async def _admit(self, project: Project, batch: Batch) -> Grant | None:
         """Ask the project's quota for a batch; None: look around again."""
         high = batch.stream == "high"
-        project.urgent.clear()
         try:
             grant = await self._queue.grant(
                 project.id,
@@ -163,19 +166,23 @@ class Sending:
         if grant.granted:
             self._metrics.quota_used.of(project.id).inc(batch.size)
             if grant.wait > 0:
-                self._metrics.quota_wait.of(project.id).inc(grant.wait)
-                await asyncio.sleep(grant.wait)
+                # Minutes, for a large multicast job at a small quota: a drain does not wait for that.
+                await self._rest(project, grant.wait, project.dismissed)
             return grant
         # Out of quota. A high batch that arrives meanwhile goes first.
+        await self._rest(project, grant.wait, project.dismissed if high else project.urgent)
+        return None
+
+    async def _rest(self, project: Project, wait_s: float, sooner: asyncio.Event) -> None:
+        """Stand still for want of quota, at most until `sooner`."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(grant.wait):
-                await (asyncio.sleep(grant.wait) if high else project.urgent.wait())
+            async with asyncio.timeout(wait_s):
+                await sooner.wait()
         except TimeoutError:
             pass
         self._metrics.quota_wait.of(project.id).inc(loop.time() - began)
-        return None
 
     async def _stand_back(self, project: Project, grant: Grant) -> None:
         """The project is paused: give its room back, by moving what waits here to the delayed set."""

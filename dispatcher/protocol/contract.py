@@ -109,7 +109,7 @@ OUTCOME_FIELDS = (
     Field("possible_duplicate", "`true`: an earlier send of it may have arrived too"),
     Field("replacement_token", "of management jobs; not used yet"),
     Field("duplicate_of", "entry id of the job that had the `dedup_key` first"),
-    Field("replay", "which replay of a dead letter this is; not used yet"),
+    Field("replay", "which replay of a dead letter this is; absent in the first run"),
     Field("result", "of management jobs; not used yet"),
     Field("campaign", "the job's"),
     Field("attributes", "the job's"),
@@ -121,9 +121,7 @@ STATUSES = (
     Meaning(Status.INVALID_TOKEN, "the token is dead", "delete it"),
     Meaning(Status.WRONG_PROJECT, "the token belongs to another sender", "check, then delete it here"),
     Meaning(Status.REJECTED, "the job or message is wrong; `reason` names the field", "fix the producer"),
-    Meaning(
-        Status.FAILED, "given up: out of attempts, fate unknown, or poison", "look, then enqueue it again"
-    ),
+    Meaning(Status.FAILED, "given up: out of attempts, fate unknown, or poison", "look, then replay it"),
     Meaning(Status.EXPIRED, "its time ran out before it was, or could be, sent", "nothing"),
     Meaning(Status.DUPLICATE, "a job with its `dedup_key` came first; not sent", "nothing"),
     Meaning(Status.CANCELLED, "not sent, on request; not given yet", "nothing"),

@@ -44,7 +44,7 @@ class Delayed(msgspec.Struct, gc=False):
     """A job to be read again later.
 
     Attributes:
-        member: its unique name in the delayed set (`keys.sortable(entry id)`, plus `:n` for parts of a job).
+        member: its unique name in the delayed set, the same whenever the same job is put there; breaks ties of `due`.
         due: when (Redis clock, seconds); not looked at with `hold`, whose slot is the due time.
         fields: its flat fields as a JSON array of strings.
         hold: it waits for its target's slot; `_state` then gets `slot` (seconds) when it is promoted.

@@ -202,7 +202,8 @@ class OneOf(Kind):
 
     @override
     def read(self, raw: object) -> str:
-        word = text_of(raw).lower()
+        # Some words are numbers, which TOML lets one write without quotes.
+        word = (str(raw) if type(raw) in {int, float} else text_of(raw)).lower()
         if word in self.planned:
             raise ValueError("which is not available in this version")
         if word not in self.words:

@@ -66,6 +66,10 @@ class ProjectValues(BaseModel):
         default=None,
         description="File that holds the server key for legacy services; read again when it changes",
     )
+    http_version: Annotated[Literal["auto", "1.1", "2"], OneOf(("auto", "1.1", "2"))] = Field(
+        default="auto",
+        description="HTTP that `v1` speaks. `auto`: 2 over TLS where the server has it; `2`: nothing else, and over `http://` too",
+    )
     batch_size: Annotated[int, Whole(1, 500)] = Field(
         default=500, description="Most messages in one `batch` request"
     )

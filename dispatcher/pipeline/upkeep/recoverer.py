@@ -74,13 +74,14 @@ class Recoverer(Duty):
         self._metrics = metrics
 
     async def round(self) -> float | None:
-        """Take over what can be taken over now."""
+        """Take over what can be taken over now; nothing in a drain, whose own jobs these may be."""
         loop = asyncio.get_running_loop()
         for project in list(self._projects.values()):
             now = loop.time()
             lease = project.lease
             if (
-                not lease.holds(now)
+                self._intake.stopping
+                or not lease.holds(now)
                 or now - lease.held_since < self._lease_s
                 or project.leaving
                 or project.paused
@@ -90,6 +91,7 @@ class Recoverer(Duty):
                 more = True
                 while (
                     more
+                    and not self._intake.stopping
                     and lease.holds(loop.time())
                     and not project.leaving
                     and self._room.free(project.id, "high", self._room.max_messages).messages

@@ -105,6 +105,24 @@ async def test_a_second_job_with_the_same_key_is_not_sent(wire, desk, emulator):
     assert await desk.dead() == []
 
 
+async def test_many_that_are_not_sent_now_are_settled_together(serve, desk):
+    """Scheduled jobs and duplicates come in thousands, too: not a script for each."""
+    worker = await serve()
+    await desk.add(message={"token": "t"}, dedup_key="k")
+    await desk.outcomes(1)
+    before = await worker.face.metric("redis_commands_total")
+    await desk.add_many("bulk", [{"token": "t"}] * 300, dedup_key="k")
+    await desk.add_many("normal", [{"token": "t"}] * 300, deliver_at=f"{await desk.now() + 600:.0f}")
+    outcomes = await desk.outcomes(301)
+    assert [o["status"] for o in outcomes] == ["accepted"] + ["duplicate"] * 300
+    await desk.until(lambda: scheduled(desk, 300))
+    assert await worker.face.metric("redis_commands_total") - before < 200
+
+
+async def scheduled(desk, count) -> bool:
+    return await desk.redis.zcard(desk.key("delayed")) == count
+
+
 async def test_a_job_that_failed_gives_its_key_back(wire, desk, emulator):
     emulator.put("tokens", project=desk.project, tokens={"gone": "unregistered"})
     await desk.add(message={"token": "gone"}, dedup_key="k")

@@ -1,5 +1,6 @@
 """A worker that goes: told to, or killed."""
 
+import json
 import signal
 from collections import Counter
 
@@ -59,6 +60,36 @@ async def test_sigterm_does_not_wait_for_answers_for_ever(desk, emulator, spawn)
     spawn(lease_s=1)
     [outcome] = await desk.outcomes()
     assert (outcome["status"], outcome["possible_duplicate"]) == ("accepted", True)
+
+
+async def test_sigterm_does_not_wait_for_quota_that_was_reserved(desk, emulator, spawn):
+    """A multicast of 100 at 60 a minute has its turn in two minutes: another worker's, then."""
+    await desk.add(message={"data": {"a": "b"}}, tokens=json.dumps([f"t-{n}" for n in range(100)]))
+    worker = spawn(quota_per_minute=60, drain_s=600)
+    await desk.until(lambda: reserved(desk))
+    worker.send(signal.SIGTERM)
+    assert await worker.stopped() == 0
+    assert worker.said("jobs_handed_back")["jobs"] == 1
+    assert emulator.arrivals() == []
+
+
+async def reserved(desk) -> bool:
+    """Whether more of the quota is granted than a minute brings."""
+    quota = await desk.redis.get(desk.key("quota"))
+    return quota is not None and int(quota.partition(b":")[2]) > 60e6
+
+
+async def test_what_a_drain_hands_back_is_for_others(desk, emulator, spawn):
+    emulator.script(latency=4.0)
+    for n in range(5):
+        await desk.add(message={"token": f"t-{n}"})
+    worker = spawn(lease_s=1, batch_size=1, max_concurrent_requests=1)
+    await desk.until(emulator.arrivals)
+    worker.send(signal.SIGTERM)
+    assert await worker.stopped() == 0
+    assert len(await desk.recorded()) == 1
+    assert not worker.said("jobs_reclaimed"), "it took back what it had just handed over"
+    assert worker.said("jobs_handed_back")["jobs"] == 4
 
 
 async def test_a_killed_workers_jobs_are_taken_over_and_settled_once(desk, emulator, spawn):

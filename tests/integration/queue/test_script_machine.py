@@ -91,7 +91,11 @@ class Scripts(RuleBasedStateMachine):
     def add(self, count: int) -> None:
         names = [f"j{self.jobs + n}" for n in range(count)]
         self.jobs += count
-        ids = self.do(self.queues["a"].enqueue(P, "normal", [fields(name) for name in names]))
+        ids = self.do(
+            self.queues["a"].enqueue(
+                P, "normal", [[text for pair in fields(name).items() for text in pair] for name in names]
+            )
+        )
         self.holder |= {("normal", entry_id): None for entry_id in ids}
 
     @precondition(lambda self: None in self.holder.values())

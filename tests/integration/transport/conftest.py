@@ -1,19 +1,27 @@
 """Peers of every kind: small servers that answer byte by byte as a test says, and the emulator as a process."""
 
 import asyncio
+import datetime as dt
+import ipaddress
 import json
+import os
+import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from dispatcher.model import Batch, Job
 from dispatcher.transport.session import Session
@@ -162,13 +170,101 @@ def _batch_of(*values: str, project: str = "demo", kind: str = "token", **messag
     return Batch(project, "normal", jobs, len(jobs), sum(job.nbytes for job in jobs), 1)
 
 
+class Certificate:
+    """A self-signed certificate for localhost: its own CA."""
+
+    def __init__(self, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        now = dt.datetime.now(dt.UTC)
+        signed = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName(
+                    [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+                ),
+                critical=False,
+            )
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.cert, self.key = folder / "cert.pem", folder / "key.pem"
+        self.cert.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        self.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """`program("nginx")`: its path; where it is missing the test is skipped, or fails if all is to be there."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+        if path is None:
+            message = f"{name} is not installed"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def running() -> Callable[..., object]:
+    """`with running(command, port)`: a server process that listens there."""
+    return _running
+
+
+@contextmanager
+def _running(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        while True:
+            if process.poll() is not None:
+                raise RuntimeError(f"{command[0]}: {process.stderr.read().decode()}")
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.01)  # until it listens
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stderr.close()
+
+
 class Emulator:
     """A running emulator and its admin API."""
 
-    def __init__(self, ready: dict[str, object]) -> None:
+    def __init__(self, ready: dict[str, object], verify: ssl.SSLContext | bool = True) -> None:
         self.url = str(ready["url"])
         self.keys = ready["credentials"]
-        self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", trust_env=False)
+        self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", trust_env=False, verify=verify)
 
     def get(self, path: str, **query: object) -> dict[str, object]:
         return self._admin.get(path, params=query).raise_for_status().json()
@@ -198,6 +294,28 @@ def running_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
         process.terminate()
         process.wait(10)
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def running_tls_emulator(certificate: Certificate) -> Iterator[Emulator]:
+    command = [sys.executable, "-m", "dispatcher.emulator", "--tls-cert", str(certificate.cert)]
+    command += ["--tls-key", str(certificate.key), "--max-streams", "20", "--host", "127.0.0.1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+    try:
+        trust = ssl.create_default_context(cafile=certificate.cert)
+        emulator = Emulator({"credentials": {}, **json.loads(process.stdout.readline())}, trust)
+        yield emulator
+        emulator.close()
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@pytest.fixture
+def tls_emulator(running_tls_emulator: Emulator) -> Emulator:
+    running_tls_emulator.reset()
+    return running_tls_emulator
 
 
 @pytest.fixture

@@ -52,6 +52,8 @@ def test_what_is_no_quantity_within_bounds_is_refused(kind, raw):
 
 def test_words_are_read_in_any_case():
     assert OneOf(("auto", "v1")).read("Auto") == "auto"
+    # As TOML gives them without quotes.
+    assert [OneOf(("1.1", "2")).read(raw) for raw in (1.1, 2, "2")] == ["1.1", "2", "2"]
 
 
 @pytest.mark.parametrize(

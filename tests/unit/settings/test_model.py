@@ -22,6 +22,7 @@ DEFAULTS = {
     "sender_id": "",
     "legacy_key_file": None,
     "transport": "auto",
+    "http_version": "auto",
     "batch_size": 500,
     "linger_ms": 20,
     "max_in_flight": 20000,

@@ -1,0 +1,592 @@
+"""HTTP/2 against servers that say goodbye, refuse, fall silent, or speak something else."""
+
+import asyncio
+import base64
+import ssl
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import PingReceived, RequestReceived, StreamEnded
+from h2.settings import SettingCodes
+
+from dispatcher.model import Fate
+from dispatcher.transport import http2_connect
+from dispatcher.transport.http2 import Http2Transport
+from dispatcher.transport.http2_link import PINGS, Patience
+from dispatcher.transport.route import Route
+from dispatcher.transport.sessions import Sessions
+from dispatcher.transport.wire import Timeouts
+
+ANSWER = b'{"name":"projects/demo/messages/0:1"}'
+
+
+class Conversation:
+    """One connection of a scripted server: h2 keeps its books, the script decides what it says."""
+
+    def __init__(self, server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server = server
+        self.reader, self.writer = reader, writer
+        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self.number = server.connections
+        self.requests = 0
+        self.over = False
+
+    async def run(self, script) -> None:
+        self.h2.initiate_connection()
+        for key, value in self.server.settings.items():
+            self.h2.update_settings({key: value})
+        self.flush()
+        while not self.over and (data := await self.reader.read(65_536)):
+            for event in self.h2.receive_data(data):
+                if isinstance(event, StreamEnded):
+                    self.requests += 1
+                    self.server.whole += 1
+                    await script(self, event.stream_id)
+                elif isinstance(event, RequestReceived):
+                    self.server.begun += 1
+                elif isinstance(event, PingReceived):
+                    self.server.pings += 1
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.over and not self.writer.is_closing():
+            self.writer.write(self.h2.data_to_send())
+
+    def answer(self, stream: int, body: bytes = ANSWER, status: bytes = b"200", *, last: bool = True) -> None:
+        self.h2.send_headers(stream, [(b":status", status), (b"content-type", b"application/json")])
+        self.h2.send_data(stream, body, end_stream=last)
+
+    def goaway(self, last: int, code: int = 0) -> None:
+        self.flush()
+        self.writer.write(b"\0\0\x08\x07\0\0\0\0\0" + last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+    def cut(self) -> None:
+        self.flush()
+        self.over = True
+        self.writer.close()
+
+
+class Server:
+    def __init__(self, settings: dict[int, int]) -> None:
+        self.settings = settings
+        self.url = ""
+        self.port = 0
+        self.connections = self.begun = self.whole = self.pings = 0
+
+
+@pytest.fixture
+def listen(certificate):
+    """`async with listen(serve, alpn=["h2"]) as port`: a TLS server; None: no TLS."""
+
+    @asynccontextmanager
+    async def start(serve, *, alpn: list[str] | None):
+        tasks: set[asyncio.Task[None]] = set()
+        writers: list[asyncio.StreamWriter] = []
+
+        async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.add(asyncio.current_task())
+            writers.append(writer)
+            try:
+                await serve(reader, writer)
+            except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
+                pass
+            except asyncio.CancelledError:
+                pass
+            finally:
+                writer.close()
+
+        context = None
+        if alpn is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.cert, certificate.key)
+            context.set_alpn_protocols(alpn)
+        server = await asyncio.start_server(guarded, "127.0.0.1", 0, ssl=context)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            for writer in writers:
+                writer.transport.abort()
+            if tasks:
+                await asyncio.wait(tasks)
+            await server.wait_closed()
+
+    return start
+
+
+@pytest.fixture
+def scripted(listen):
+    """`async with scripted(script, **settings) as server`: `script(conversation, stream)` for each request."""
+
+    @asynccontextmanager
+    async def start(script, settings: dict[int, int] | None = None, *, alpn: list[str] | None = None):
+        server = Server(settings or {})
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            server.connections += 1
+            server.talk = Conversation(server, reader, writer)
+            await server.talk.run(script)
+
+        async with listen(serve, alpn=alpn or ["h2"]) as server.port:
+            server.url = f"https://localhost:{server.port}"
+            yield server
+
+    return start
+
+
+@pytest.fixture
+async def pool(certificate):
+    made = []
+
+    def make(url: str, *, timeout_s: float = 10.0, most_requests: int = 100, **options) -> Http2Transport:
+        options.setdefault("route", Route(ca_file=str(certificate.cert)))
+        timeouts = Timeouts(timeout_s, timeout_s)
+        made.append(Http2Transport(url, timeouts, lambda *_: None, most_requests=most_requests, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.aclose()
+
+
+async def send(transport, batch, at_once: int = 1000):
+    return await transport.send(batch, "token", now=0.0, at_once=at_once)
+
+
+def fates(responses) -> Counter[str]:
+    return Counter(response.error.fate if response.error else "accepted" for response in responses)
+
+
+def call_of(transport: Http2Transport):
+    """The responses of its only batch, as far as they have come."""
+    (call,) = transport._running
+    return call.responses
+
+
+async def until(condition) -> None:
+    while not condition():  # noqa: ASYNC110 - some are of things that know no events
+        await asyncio.sleep(0.01)
+
+
+def many(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+async def well(it: Conversation, stream: int) -> None:
+    it.answer(stream)
+
+
+# Goodbyes and refusals.
+
+
+async def test_above_a_goaway_messages_go_out_again_and_below_their_answers_come(
+    scripted, pool, batch_of
+) -> None:
+    held: list[int] = []
+
+    async def script(it: Conversation, stream: int) -> None:
+        if it.number > 1:
+            it.answer(stream)
+            return
+        held.append(stream)
+        if it.requests == 50:
+            it.goaway(held[29])
+            it.flush()
+            await until(lambda: it.server.connections == 2)
+            for one in held[:30]:
+                it.answer(one)
+
+    async with scripted(script) as server:
+        assert fates(await send(pool(server.url), batch_of(*many(50)))) == {"accepted": 50}
+        assert (server.connections, server.whole) == (2, 70)
+
+
+async def test_what_a_goodbye_leaves_open_is_of_unknown_fate(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        if it.number > 1:
+            it.answer(stream)
+        elif it.requests == 20:
+            it.goaway(9, ErrorCodes.ENHANCE_YOUR_CALM)
+            it.cut()
+
+    async with scripted(script) as server:
+        responses = await send(pool(server.url), batch_of(*many(20)))
+    assert fates(responses) == {Fate.UNKNOWN: 5, "accepted": 15}
+
+
+async def test_refused_streams_go_out_again_but_not_for_ever(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        it.h2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+
+    async with scripted(script) as server:
+        responses = await send(pool(server.url), batch_of(*"abc"))
+        assert fates(responses) == {Fate.NOT_SENT: 3}
+        assert server.whole == 18
+        assert "REFUSED_STREAM" in responses[0].error.reason
+
+
+async def test_a_server_that_leaves_after_each_request_gets_no_pile_of_connections(
+    scripted, pool, batch_of
+) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        it.goaway(stream)
+        it.answer(stream)
+
+    async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as server:
+        transport = pool(server.url)
+        assert fates(await send(transport, batch_of(*many(20)))) == {"accepted": 20}
+        assert transport.opened == server.connections == 20
+
+
+async def test_a_cut_connection_leaves_each_message_its_own_fate(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        if it.requests == 1:
+            it.answer(stream)
+        elif it.requests == 2:
+            it.answer(stream, b'{"error":{"code":404,"details":[{', b"404", last=False)
+        elif it.requests == 3:
+            it.answer(stream, last=False)  # whole, but for the word that it is
+        elif it.requests == 5:
+            it.cut()
+
+    async with scripted(script) as server:
+        responses = await send(pool(server.url), batch_of(*many(5)))
+    assert [r.error.fate if r.error else "accepted" for r in responses] == [
+        "accepted",
+        Fate.UNKNOWN,
+        "accepted",
+        Fate.UNKNOWN,
+        Fate.UNKNOWN,
+    ]
+    assert responses[1].error.http_status == 404
+
+
+# Limits.
+
+
+async def test_one_stream_is_one_stream_from_the_first_byte(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        assert it.server.begun <= it.server.whole  # none was begun beside this one
+        it.answer(stream)
+
+    async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as server:
+        transport = pool(server.url)
+        assert fates(await send(transport, batch_of(*many(40)))) == {"accepted": 40}
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "begun"),
+    [
+        ({SettingCodes.INITIAL_WINDOW_SIZE: 0}, 3),
+        ({SettingCodes.MAX_CONCURRENT_STREAMS: 0}, 0),
+    ],
+    ids=["window", "streams"],
+)
+async def test_a_server_that_takes_nothing_has_been_sent_nothing(
+    scripted, pool, batch_of, settings, begun: int
+) -> None:
+    async with scripted(well, settings) as server:
+        responses = await send(pool(server.url, timeout_s=0.3), batch_of(*"abc"))
+        assert fates(responses) == {Fate.NOT_SENT: 3}
+        assert (server.begun, server.whole) == (begun, 0)
+
+
+async def test_a_batch_may_take_longer_than_each_of_its_requests(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        await asyncio.sleep(0.1)
+        it.answer(stream)
+
+    async with scripted(script) as server:
+        responses = await send(pool(server.url, timeout_s=0.5), batch_of(*many(12)), at_once=1)
+    assert fates(responses) == {"accepted": 12}
+
+
+async def test_no_more_are_under_way_than_asked_for(scripted, pool, batch_of) -> None:
+    most = 0
+    open_now: list[int] = []
+
+    async def script(it: Conversation, stream: int) -> None:
+        nonlocal most
+        open_now.append(stream)
+        most = max(most, len(open_now))
+        if it.server.begun == it.server.whole:
+            while open_now:
+                it.answer(open_now.pop())
+
+    async with scripted(script) as server:
+        assert fates(await send(pool(server.url), batch_of(*many(30)), at_once=7)) == {"accepted": 30}
+    assert most <= 7
+
+
+async def test_a_late_answer_is_not_waited_for_and_the_rest_is(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        if it.requests % 5:
+            it.answer(stream)
+
+    async with scripted(script) as server:
+        transport = pool(server.url, timeout_s=0.4)
+        assert fates(await send(transport, batch_of(*many(20)))) == {"accepted": 16, Fate.UNKNOWN: 4}
+        assert fates(await send(transport, batch_of(*many(4)))) == {"accepted": 4}
+        assert server.connections == 1
+
+
+# Silence.
+
+
+async def test_a_server_that_never_says_settings_gets_nothing(
+    listen, pool, batch_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_connect, "CONNECT_TIMEOUT_S", 0.3)
+    heard = bytearray()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            heard.extend(data)
+
+    async with listen(mute, alpn=["h2"]) as port:
+        responses = await send(pool(f"https://localhost:{port}"), batch_of(*"abc"))
+    assert fates(responses) == {Fate.NOT_SENT: 3}
+    assert "SETTINGS" in responses[0].error.reason
+    assert b"demo" not in heard
+
+
+@pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(50), b"\xff" * 5000, b""])
+async def test_a_server_that_speaks_something_else_after_alpn_gets_nothing(
+    listen, pool, batch_of, noise: bytes
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(noise)
+        await writer.drain()
+
+    async with listen(serve, alpn=["h2"]) as port:
+        responses = await send(pool(f"https://localhost:{port}"), batch_of(*"abc"))
+    assert fates(responses) == {Fate.NOT_SENT: 3}
+
+
+async def test_a_half_open_connection_is_pinged_and_given_up(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        if it.number == 1:
+            await asyncio.sleep(3600)  # reads no more either: pings find nobody
+        it.answer(stream)
+
+    async with scripted(script) as server:
+        transport = pool(server.url, timeout_s=30.0, patience=Patience(silence_s=0.5))
+        responses = await send(transport, batch_of(*"abc"))
+        assert fates(responses) == {Fate.UNKNOWN: 3}
+        assert "no sign of life" in responses[0].error.reason
+        assert fates(await send(transport, batch_of(*"abc"))) == {"accepted": 3}
+        assert server.connections == 2
+
+
+async def test_a_slow_answer_with_signs_of_life_is_waited_for(scripted, pool, batch_of) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        it.stream = stream
+        it.server.slow = it
+
+    async with scripted(script) as server:
+        transport = pool(server.url, timeout_s=30.0, patience=Patience(silence_s=0.2))
+        sending = asyncio.ensure_future(send(transport, batch_of("a")))
+        await until(lambda: server.pings == PINGS)
+        await asyncio.sleep(1.2)  # more silence than it takes to ask again: a third ping is abuse
+        assert server.pings == PINGS
+        server.slow.answer(server.slow.stream)
+        server.slow.flush()
+        assert fates(await sending) == {"accepted": 1}
+        assert server.connections == 1
+
+
+# Ends.
+
+
+async def test_the_end_of_a_drain_leaves_each_message_its_own_fate(scripted, pool, batch_of) -> None:
+    answered = asyncio.Event()
+
+    async def script(it: Conversation, stream: int) -> None:
+        if it.requests <= 4:
+            it.answer(stream)
+        if it.requests == 10:
+            answered.set()
+
+    async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 10}) as server:
+        transport = pool(server.url)
+        sending = asyncio.ensure_future(send(transport, batch_of(*many(30)), at_once=10))
+        await answered.wait()
+        await until(lambda: sum(not r.error and bool(r.message_id) for r in call_of(transport)) == 4)
+        transport.cut_off()
+        found = fates(await sending)
+        assert found["accepted"] == 4
+        assert found[Fate.UNKNOWN] == 10
+        assert found[Fate.NOT_SENT] == 16
+        assert fates(await send(transport, batch_of("a"))) == {Fate.NOT_SENT: 1}
+
+
+async def test_the_workers_sessions_count_cut_off_and_close_the_pools(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        transport = pool(server.url)
+        async with Sessions() as sessions:
+            sessions.adopt(transport)
+            await send(transport, batch_of("a"))
+            assert sessions.connections == 1
+            sessions.cut_off()
+            assert fates(await send(transport, batch_of("a"))) == {Fate.NOT_SENT: 1}
+        assert sessions.connections == 0
+
+
+async def test_an_unused_connection_is_closed_and_an_old_one_replaced(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        transport = pool(server.url, patience=Patience(idle_s=0.1))
+        await send(transport, batch_of("a"))
+        await until(lambda: not transport.connections)
+        await send(transport, batch_of("a"))
+        assert server.connections == 2
+        old = pool(server.url, patience=Patience(age_s=0.2))
+        await send(old, batch_of("a"))
+        await until(lambda: old._links[0].retired if old._links else True)
+        assert fates(await send(old, batch_of("a"))) == {"accepted": 1}
+        assert server.connections == 4
+
+
+async def test_a_cancelled_send_leaves_nothing_behind(scripted, pool, batch_of) -> None:
+    began = asyncio.Event()
+
+    async def script(it: Conversation, stream: int) -> None:
+        began.set()
+
+    async with scripted(script) as server:
+        transport = pool(server.url)
+        sending = asyncio.ensure_future(send(transport, batch_of(*"abc")))
+        await began.wait()
+        sending.cancel()
+        await asyncio.wait([sending])
+        assert not transport._running
+        assert sum(link.busy for link in transport._links) == 0
+
+
+async def test_connections_are_opened_one_after_the_other_as_needed(scripted, pool, batch_of) -> None:
+    async with scripted(well, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as server:
+        transport = pool(server.url, most_requests=300)
+        await send(transport, batch_of(*"abc"))
+        assert server.connections == 1
+        assert fates(await send(transport, batch_of(*many(500)))) == {"accepted": 500}
+        assert 1 < server.connections <= 3
+
+
+# The lease.
+
+
+async def test_once_it_says_no_nothing_more_leaves(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        responses = await pool(server.url).send(
+            batch_of(*many(10)), "", now=0.0, at_once=1, may_send=lambda: server.whole < 4
+        )
+        assert fates(responses) == {"accepted": 4, Fate.NOT_SENT: 6}
+        assert server.begun == 4
+        assert "lease" in responses[-1].error.reason
+
+
+async def test_a_body_that_waits_for_a_window_is_taken_back(scripted, pool, batch_of) -> None:
+    async with scripted(well, {SettingCodes.INITIAL_WINDOW_SIZE: 0}) as server:
+        ours = True
+        sending = asyncio.ensure_future(
+            pool(server.url).send(batch_of(*"abc"), "", now=0.0, at_once=9, may_send=lambda: ours)
+        )
+        await until(lambda: server.begun == 3)
+        ours = False
+        server.talk.h2.increment_flow_control_window(10_000, 1)
+        server.talk.flush()
+        assert fates(await sending) == {Fate.NOT_SENT: 3}
+        assert server.whole == 0
+
+
+# Proxies.
+
+
+@pytest.fixture
+def proxied(listen):
+    """`async with proxied(answer) as (port, heads)`: a CONNECT proxy that joins both sides if `answer` says 200."""
+
+    @asynccontextmanager
+    async def start(answer: bytes = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n"):
+        heads: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(answer)
+            if b" 200 " not in answer:
+                return
+            host, port = heads[-1].split(b" ")[1].decode().split(":")
+            back, forth = await asyncio.open_connection(host, int(port))
+
+            async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+                while data := await source.read(65_536):
+                    sink.write(data)
+                sink.close()
+
+            try:
+                await asyncio.gather(pipe(reader, forth), pipe(back, writer))
+            finally:
+                forth.close()
+
+        async with listen(serve, alpn=None) as port:
+            yield port, heads
+
+    return start
+
+
+async def test_through_a_proxy(scripted, proxied, pool, batch_of, certificate) -> None:
+    async with scripted(well) as server, proxied() as (port, heads):
+        route = Route(proxy=f"http://127.0.0.1:{port}", ca_file=str(certificate.cert))
+        transport = pool(server.url, route=route)
+        assert fates(await send(transport, batch_of(*many(50)))) == {"accepted": 50}
+        assert heads == [
+            f"CONNECT localhost:{server.port} HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode()
+        ]
+        await transport.aclose()
+
+
+async def test_through_a_proxy_that_asks_who_it_is(scripted, proxied, pool, batch_of, certificate) -> None:
+    async with scripted(well) as server, proxied() as (port, heads):
+        route = Route(proxy=f"http://us%40er:p%3Aw@127.0.0.1:{port}", ca_file=str(certificate.cert))
+        transport = pool(server.url, route=route)
+        assert fates(await send(transport, batch_of("a"))) == {"accepted": 1}
+        told = heads[0].partition(b"Proxy-Authorization: Basic ")[2].partition(b"\r\n")[0]
+        assert base64.b64decode(told) == b"us@er:p:w"
+        await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "407"),
+        (b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", "503"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "refuses"),
+        (b"", "does not answer"),
+        (b"x" * 20_000, "does not answer"),
+    ],
+)
+async def test_a_proxy_that_refuses_has_let_nothing_through(
+    scripted, proxied, pool, batch_of, certificate, answer: bytes, why: str
+) -> None:
+    async with scripted(well) as server, proxied(answer) as (port, _):
+        route = Route(proxy=f"http://user:secret@127.0.0.1:{port}", ca_file=str(certificate.cert))
+        (response,) = await send(pool(server.url, route=route), batch_of("a"))
+    assert response.error.fate is Fate.NOT_SENT
+    assert why in response.error.reason
+    assert "secret" not in response.error.reason
+
+
+async def test_a_proxy_that_is_not_there(scripted, pool, batch_of, free_port: int) -> None:
+    async with scripted(well) as server:
+        route = Route(proxy=f"http://user:secret@127.0.0.1:{free_port}")
+        (response,) = await send(pool(server.url, route=route), batch_of("a"))
+    assert response.error.fate is Fate.NOT_SENT
+    assert "cannot reach the proxy" in response.error.reason
+    assert "secret" not in response.error.reason

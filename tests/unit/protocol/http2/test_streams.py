@@ -1,0 +1,68 @@
+"""Open requests: their ends, and patience with the peer."""
+
+import pytest
+
+from dispatcher.model import Fate
+from dispatcher.protocol.http2.frames import ErrorCode, PeerError
+from dispatcher.protocol.http2.streams import PATIENCE, Answered, Failed, Stream, Streams
+
+
+def with_stream(**state: object) -> tuple[Streams, Stream]:
+    streams = Streams()
+    stream = streams.open[1] = Stream(100, **state)
+    streams.next = 3
+    streams.held = stream.size
+    if stream.unsent:
+        streams.blocked[1] = stream
+    return streams, stream
+
+
+@pytest.mark.parametrize(
+    ("unsent", "told", "fate"),
+    [
+        (b"", Fate.UNKNOWN, Fate.UNKNOWN),
+        (b"", Fate.NOT_SENT, Fate.NOT_SENT),
+        (b"}", Fate.UNKNOWN, Fate.NOT_SENT),
+    ],
+)
+def test_a_request_whose_last_byte_never_left_was_not_sent(unsent: bytes, told: Fate, fate: Fate) -> None:
+    streams, stream = with_stream(unsent=unsent)
+    streams.lose(1, stream, told, "why")
+    assert streams.events == [Failed(1, fate, "why")]
+    assert not streams.open
+    assert not streams.blocked
+
+
+def test_what_had_arrived_of_an_answer_is_told() -> None:
+    streams, stream = with_stream(status=404, body=bytearray(b'{"err'), size=5)
+    streams.lose(1, stream, Fate.NOT_SENT, "lost")
+    assert streams.events == [Answered(1, 404, [], b'{"err', "lost")]
+    assert streams.held == 0
+
+
+def test_giving_up_says_what_is_known() -> None:
+    assert with_stream()[0].cancel(1) is Fate.UNKNOWN
+    assert with_stream(unsent=b"}")[0].cancel(1) is Fate.NOT_SENT
+    assert with_stream(unsent=b"}", status=200)[0].cancel(1) is Fate.UNKNOWN
+    assert with_stream()[0].cancel(5) is None
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 101])
+def test_a_frame_for_what_was_never_open_is_an_error(number: int) -> None:
+    streams, _ = with_stream()
+    with pytest.raises(PeerError) as caught:
+        streams.check_known(number)
+    assert caught.value.code == ErrorCode.PROTOCOL_ERROR
+
+
+def test_patience_ends_and_progress_restores_it() -> None:
+    streams, _ = with_stream()
+    for _ in range(3):
+        for _ in range(PATIENCE):
+            streams.spend("things")
+        streams.progress()
+    for _ in range(PATIENCE):
+        streams.check_known(1)
+    with pytest.raises(PeerError) as caught:
+        streams.spend("things")
+    assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM
