@@ -13,6 +13,7 @@ from dispatcher.model import STREAMS, Batch, Stream
 from dispatcher.policy.concurrency import Concurrency
 from dispatcher.policy.health import Health
 from dispatcher.policy.lanes import LaneTurns
+from dispatcher.policy.orders import Orders
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
@@ -135,6 +136,12 @@ class Project:
         self.watchers: list[Watcher] = []
         # Redis clock; not read and not sent before (writers: settling on a project-wide answer, the controller).
         self.paused_until = 0.0
+        # An operator has stopped it, until further notice (writer: the controller).
+        self.stopped = False
+        # What operators have ordered of its lanes, targets and jobs; None: nothing (writer: the controller).
+        self.orders: Orders | None = None
+        # They have changed: what waits here must be looked at again (writers: the controller sets, sending clears).
+        self.reordered = False
         # It stands still because our credential was refused (writers: settling, the key watcher).
         self.unauthorized = False
         # It is being seen off: not read and not sent any more (writer: the roster).
@@ -176,7 +183,7 @@ class Project:
 
     def paused(self, redis_now: float) -> bool:
         """Whether the project stands still, by what this worker knows."""
-        return redis_now < self.paused_until and not self.probing
+        return self.stopped or (redis_now < self.paused_until and not self.probing)
 
 
 def batch_limit(settings: ProjectSettings) -> int:

@@ -84,6 +84,9 @@ class Sending:
         async with asyncio.TaskGroup() as sends:
             while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
+                if project.reordered:
+                    project.reordered = False
+                    await self._settling.obey(project)
                 if project.has_waiting and project.paused(self._queue.now()):
                     # Told by another replica, or still being read when the pause began.
                     await self._settling.put_back(project)
@@ -95,6 +98,8 @@ class Sending:
                 grant = await self._admit(project, batch)
                 # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed.
                 if grant is None or not waiting or waiting[0] is not batch or not self._may_send(project):
+                    continue
+                if project.stopped or project.reordered:
                     continue
                 waiting.popleft()
                 project.sending_turns.charge(batch.stream, batch.size)
@@ -255,6 +260,12 @@ class Sending:
             for number, (job, _) in enumerate(batch.messages()):
                 if job.expires_at <= now:
                     presets[number] = LATE
+        orders = project.orders
+        if orders is not None and orders.targets:
+            for number, (job, position) in enumerate(batch.messages()):
+                stop = orders.of_target(job.target(position).key)
+                if stop is not None:
+                    presets.setdefault(number, stop)
         if not grant.paused_targets:
             return presets
         keys = [job.target(position).key for job, position in batch.messages()]

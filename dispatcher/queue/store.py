@@ -13,6 +13,7 @@ from dispatcher.queue.health import Health
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.leases import Leases
 from dispatcher.queue.opening import open_server
+from dispatcher.queue.orders import OrderBook
 from dispatcher.queue.pauses import Pauses
 from dispatcher.queue.producing import Producing
 from dispatcher.queue.quota import Quota
@@ -35,6 +36,7 @@ class Queue(
     Pauses,
     Dedup,
     ControlTable,
+    OrderBook,
     Stats,
     Retention,
     Health,
