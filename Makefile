@@ -3,6 +3,7 @@
 # make unit    the fast part of it
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
+# make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
@@ -12,11 +13,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+<<<<<<< HEAD
+INPUTS ?= 1000000
+SEED ?= 1
+
+.PHONY: install unit test lint fuzz demo docs ops ops-files bench clean
+=======
 CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
 .PHONY: install unit test interop lint demo docs ops ops-files bench clean
+>>>>>>> main
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -40,7 +48,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -q --ignore=tests/interop
+	$(BIN)/python -m pytest -q -n $(JOBS) --ignore=tests/interop --ignore=tests/ops
 
 interop: $(STAMP) $(PYTHON_CLIENTS:%=$(CLIENTS)/%/.installed) $(NODE_CLIENTS:%=%/node_modules/.installed)
 	$(BIN)/python -m pytest tests/interop -q -n $(JOBS) --dist loadscope
@@ -54,6 +62,9 @@ $(CLIENTS)/%/.installed: tests/interop/python/clients/%.txt
 tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.json
 	npm ci --prefix tests/interop/node/$* --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+fuzz: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
 demo: $(STAMP)
 	$(BIN)/dispatcher demo

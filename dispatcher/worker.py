@@ -17,9 +17,9 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from dispatcher import __version__
-from dispatcher.errors import CredentialsError, QueueError, QueueMisconfigured, SettingsError
+from dispatcher.errors import CredentialsError, DispatcherError, QueueError, QueueMisconfigured, SettingsError
 from dispatcher.http import Health
-from dispatcher.pipeline.equipment import Outfitter, make_keyring
+from dispatcher.pipeline.equipment import Outfitter, make_keyring, secrets_of
 from dispatcher.pipeline.intake import Intake
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
@@ -40,7 +40,7 @@ from dispatcher.policy.lanes import FairShare
 from dispatcher.policy.room import Room
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
-from dispatcher.telemetry.logs import configure, logger
+from dispatcher.telemetry.logs import configure, keep_out, logger
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.telemetry.traces import Tracing, open_tracing
 from dispatcher.transport.keyring import Keyring
@@ -65,10 +65,17 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        DispatcherError: the settings, the credentials or this Redis will not do.
+        DispatcherError: the settings, the credentials or this Redis will not do, or the worker has crashed.
     """
     configure(settings.log_format, settings.log_level)
-    uvloop.run(_main(settings))
+    try:
+        uvloop.run(_main(settings))
+    except DispatcherError:
+        raise
+    except Exception:
+        # Through the log, which lets no secret out; Python's own report of it would quote whatever the error says.
+        log.critical("worker_crashed", exc_info=True)
+        raise DispatcherError("the worker has crashed; see the log line worker_crashed above") from None
 
 
 async def _main(settings: Settings) -> None:
@@ -138,6 +145,8 @@ class Worker:
             problems = await asyncio.to_thread(keyring.load)  # it may ask the metadata server for seconds
         except CredentialsError as error:
             raise SettingsError(str(error)) from None
+        for what, secret in (keyring.secrets | secrets_of(settings)).items():
+            keep_out(what, secret)
         async with AsyncExitStack() as stack:
             self._tracing = open_tracing(os.environ, __version__)
             if self._tracing is not None:

@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from dispatcher.policy import table as errors
 from dispatcher.protocol import contract
 from dispatcher.settings import table as settings
 from dispatcher.telemetry import metrics
@@ -20,6 +21,7 @@ TABLES = {
     "job": contract.job_table,
     "outcome": contract.outcome_table,
     "status": contract.status_table,
+    "errors": errors.markdown,
     "settings": settings.markdown,
     "metrics": metrics.markdown,
 }

@@ -2,12 +2,26 @@
 
     producer.py   Producer: jobs into the lanes
     outcomes.py   OutcomeReader: what became of each message
+    letters.py    DeadLetters: what was rejected or given up; replay, purge
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
 brings neither an HTTP client nor Google's libraries.
 """
 
+from dispatcher.client.letters import DeadCount, DeadFilter, DeadLetters, Replayed
 from dispatcher.client.outcomes import OutcomeReader, OutcomeRecord
 from dispatcher.client.producer import JobOptions, MessageWarning, Producer
+from dispatcher.protocol.letter import DeadLetter
 
-__all__ = ["JobOptions", "MessageWarning", "OutcomeReader", "OutcomeRecord", "Producer"]
+__all__ = [
+    "DeadCount",
+    "DeadFilter",
+    "DeadLetter",
+    "DeadLetters",
+    "JobOptions",
+    "MessageWarning",
+    "OutcomeReader",
+    "OutcomeRecord",
+    "Producer",
+    "Replayed",
+]

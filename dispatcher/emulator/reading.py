@@ -6,6 +6,7 @@ INVALID_ARGUMENT of FCM's own (v1 wire rules, section 8.1).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -54,6 +55,14 @@ _decode = msgspec.json.Decoder(_Envelope).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ENVELOPE_NAMES = ("message", "validate_only", "validateOnly")
 _KINDS = ("token", "topic", "condition", "fid")
+# Types as our own refusals name them, and as FCM does.
+_SCALARS = {
+    "a string": "TYPE_STRING",
+    "true or false": "TYPE_BOOL",
+    "a whole number": "TYPE_INT32",
+    "a number": "TYPE_FLOAT",
+}
+_STEPS = re.compile(r"[^.\[\]]+").findall
 
 
 def read(body: bytes) -> Content | Unreadable:
@@ -142,7 +151,7 @@ def _reread(body: bytes) -> _Envelope | Unreadable:
         return _bad_value("validate_only", "TYPE_BOOL", validate_only)
     found = leisure.reread(orjson.dumps(inner))
     if isinstance(found, Refusal):
-        return _of_refusal(found)
+        return _of_refusal(found, inner)
     return _Envelope(found[1], validate_only)
 
 
@@ -158,13 +167,32 @@ def _no_text(message: dict[str, Any]) -> Unreadable | None:
     return None
 
 
-def _of_refusal(refusal: Refusal) -> Unreadable:
+def _of_refusal(refusal: Refusal, message: dict[str, Any]) -> Unreadable:
     """Our own words for a broken schema, put in FCM's."""
     field, _, description = refusal.reason.partition(": ")
     if description.startswith("found an unknown name"):
         parent, _, name = field.rpartition(".")
         return _unknown_name(name, parent)
+    wanted = _SCALARS.get(description.partition("; the field takes ")[2])
+    if wanted is not None:
+        return _bad_value(field, wanted, _value_at(message, field))
     return _against_schema(f"Invalid value at '{field}', {description}", field, description)
+
+
+def _value_at(message: dict[str, Any], field: str) -> Any:
+    """What stands at a path as `message.android.notification.body_loc_args[0]`, whichever way its names are spelt."""
+    value: Any = message
+    for step in _STEPS(field)[1:]:
+        if isinstance(value, list):
+            value = value[int(step)]
+        else:
+            value = value[step] if step in value else value.get(_camel(step))
+    return value
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
 
 
 def _unknown_name(name: str, parent: str) -> Unreadable:

@@ -31,9 +31,11 @@ from dispatcher.policy.classify import classify
 from dispatcher.policy.health import Answers
 from dispatcher.policy.schedule import INTERVALS
 from dispatcher.policy.settle import Rules, decide, next_state, together
-from dispatcher.protocol.job import dead_fields, encode_retry_fields
-from dispatcher.protocol.outcome import encode_history, encode_outcome
+from dispatcher.protocol.job import encode_retry_fields
+from dispatcher.protocol.letter import encode_letter
+from dispatcher.protocol.outcome import encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
+from dispatcher.telemetry.logs import clean_text
 
 
 class Context(msgspec.Struct):
@@ -143,12 +145,28 @@ def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context)
         decision = disposition
         if job.refusal is not None:
             decision = Disposition(
-                Action.FIX_REQUEST, job.refusal.code, Status.REJECTED, job.refusal.reason, counted=False
+                Action.FIX_REQUEST,
+                job.refusal.code,
+                Status.REJECTED,
+                clean_text(job.refusal.reason),
+                counted=False,
             )
         responses = [SendResponse()] * max(1, len(job.values))
         decided: list[Disposition | None] = [decision] * len(responses)
         conclusion.items.append(_settle_job(job, responses, decided, context, conclusion))
     return conclusion
+
+
+def restrict(
+    batch: Batch, responses: list[SendResponse], presets: dict[int, Disposition], entry_ids: Collection[str]
+) -> tuple[Batch, list[SendResponse], dict[int, Disposition]]:
+    """The part of an answered batch that belongs to these entries."""
+    numbers = [n for n, (job, _) in enumerate(batch.messages()) if job.entry_id in entry_ids]
+    return (
+        batch.subset(numbers),
+        [responses[number] for number in numbers],
+        {place: presets[number] for place, number in enumerate(numbers) if number in presets},
+    )
 
 
 def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
@@ -212,6 +230,7 @@ def _settle_job(
     counts: Counter[str] = Counter()
     waiting: list[tuple[int, Disposition]] = []
     dead: dict[tuple[Status, str, str], list[int]] = {}
+    doubted: set[int] = set()
     for position, (response, disposition) in enumerate(zip(responses, decided, strict=True)):
         if disposition is not None:
             if disposition.pause_project:
@@ -231,6 +250,8 @@ def _settle_job(
             fragments.append(encode_outcome(outcome))
         if status in DEAD_STATUSES:
             dead.setdefault((status, code, outcome.reason), []).append(position)
+            if outcome.possible_duplicate:
+                doubted.add(position)
     accepted = counts[Status.ACCEPTED]
     return Settled(
         job.entry_id,
@@ -241,7 +262,14 @@ def _settle_job(
             for positions, disposition in together(waiting)
         ],
         dead=[
-            _dead_letter(job, positions, responses[positions[0]].error, *key, context)
+            _dead_letter(
+                job,
+                positions,
+                responses[positions[0]].error,
+                *key,
+                context,
+                duplicate=not doubted.isdisjoint(positions),
+            )
             for key, positions in dead.items()
         ],
         campaign=(job.campaign, dict(counts)) if job.campaign else None,
@@ -338,17 +366,20 @@ def _dead_letter(
     code: str,
     reason: str,
     context: Context,
+    *,
+    duplicate: bool,
 ) -> list[bytes]:
     """The original fields and what became of them, flat."""
     history = list(job.state.history) if job.state is not None else []
     if error is not None:
         history.append(Attempt(round(context.now, 3), error.http_status, code))
-    return [
-        *dead_fields(job, positions),
-        *(b"status", status.encode()),
-        *(b"code", code.encode()),
-        *(b"reason", reason.encode()),
-        *(b"history", encode_history(history)),
-        *(b"lane", job.lane.encode()),
-        *(b"died_at", f"{context.now:.3f}".encode()),
-    ]
+    return encode_letter(
+        job,
+        positions,
+        status=status,
+        code=code,
+        reason=reason,
+        history=history,
+        died_at=context.now,
+        duplicate=duplicate,
+    )

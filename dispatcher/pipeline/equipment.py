@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from dispatcher.pipeline.project import Project
+from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
 from dispatcher.transport.auto import AutoTransport
@@ -44,6 +45,22 @@ def route_of(settings: ProjectSettings) -> Route:
         str(settings.ca_file) if settings.ca_file else "",
         settings.tls_verify,
     )
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    """The secrets that stand in the settings themselves, by what they are.
+
+    Raises:
+        SettingsError: the file with the password of Redis cannot be read.
+    """
+    address = parse_url(settings.require_redis_url(), settings.redis_password_file)
+    found = {"password of Redis": address.password or ""}
+    for project in ("", *settings.tabled_projects):
+        values = settings.project(project) if project else settings
+        login = Route(values.proxy.get_secret_value()).proxy_login
+        if login is not None:
+            found[f"password of the proxy of {project or 'all'}"] = login[1]
+    return found
 
 
 def make_transport(settings: ProjectSettings, session: Session, observe: Observe) -> Transport:

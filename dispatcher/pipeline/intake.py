@@ -89,7 +89,9 @@ class Intake:
         self._warned = Warned(metrics, log)
         self._sizes: dict[Key, ReadSize] = {}
         self._quiet: set[Key] = set()
+        # What the listener's read under way waits on, and what its last one did.
         self._listened: set[Key] = set()
+        self._heard: set[Key] = set()
         self._rest_until: dict[Key, float] = {}
         self._open_reads: set[asyncio.Event] = set()
         self._failing = False
@@ -297,6 +299,8 @@ class Intake:
                     continue
                 if key in self._listened or self._rest_until.get(key, 0.0) > loop_now:
                     continue
+                if key in self._quiet and key in self._heard and not project.probing:
+                    continue  # between two of the listener's reads: the next one is its own, too
                 if count := self._count(project, stream, share):
                     counts[stream] = count
             if counts:
@@ -344,7 +348,7 @@ class Intake:
                 await asyncio.sleep(POLL_S)
                 continue
             epochs = {project_id: self._projects[project_id].lease.epoch for project_id, _ in keys}
-            self._listened = set(keys)
+            self._listened = self._heard = set(keys)
             try:
                 with self.reading():
                     found = await self._queue.wait(keys, FIRST_READ, BLOCK_MS)

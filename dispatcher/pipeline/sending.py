@@ -17,6 +17,7 @@ from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendRe
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.pipeline.veiling import veil
 from dispatcher.policy.classify import classify
 from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
@@ -223,19 +224,20 @@ class Sending:
             return None
         span = self._begin(sendable)
         responses = await self._call(project, sendable, token, need)
-        refused = [number for number, response in enumerate(responses) if _wants_new_token(response, batch)]
+        failed = [number for number, response in enumerate(responses) if response.error is not None]
+        refused = [number for number in failed if _wants_new_token(responses[number], batch)]
+        renewed = token
         if refused:
             try:
-                token = await project.credential.renew(token)
+                renewed = await project.credential.renew(token)
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
-            else:
-                if self._may_send(project):
-                    again = await self._call(project, sendable.subset(refused), token, need)
-                else:
-                    again = [SendResponse(error=_LAPSED)] * len(refused)
-                for number, response in zip(refused, again, strict=True):
-                    responses[number] = response
+        if refused and renewed != token:  # with the same one the answer would be the same
+            again = await self._call(project, sendable.subset(refused), renewed, need)
+            for number, response in zip(refused, again, strict=True):
+                responses[number] = response
+        if failed:
+            veil(sendable, responses, {token, renewed})
         self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
         self._metrics.batch_size.of(project.transport.name).observe(sendable.size)
         if span is not None:
@@ -250,7 +252,14 @@ class Sending:
         return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
 
     async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        return await project.transport.send(batch, token, now=self._queue.now(), at_once=need)
+        # A batch that goes out message by message takes its time: the lease may end meanwhile.
+        return await project.transport.send(
+            batch,
+            token,
+            now=self._queue.now(),
+            at_once=need,
+            may_send=lambda: batch.epoch == project.lease.epoch and self._may_send(project),
+        )
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""
@@ -282,8 +291,6 @@ class Sending:
 
 
 _NO_ANSWER = SendResponse()
-
-_LAPSED = SendError(Fate.NOT_SENT, reason="the lease ran out before it could be sent again")
 
 
 def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:

@@ -24,6 +24,7 @@ from dispatcher.pipeline.concluding import (
     conclude,
     conclude_accepted,
     conclude_unsent,
+    restrict,
     survey,
 )
 from dispatcher.pipeline.ordering import sort_out
@@ -201,8 +202,20 @@ class Settling:
             await self._pause(project, conclusion.pause, conclusion.pause_s)
         elif project.probing and finished.verdict is None and len(finished.presets) < batch.size:
             await self._probed(project, conclusion)
-        reply = await self.insist(lambda: self._record(project, batch, outcomes, conclusion))
+        calls = 0
+
+        def record() -> Awaitable[SettleReply]:
+            nonlocal calls
+            calls += 1
+            return self._record(project, batch, outcomes, conclusion)
+
+        reply = await self.insist(record)
         self.forget(project, batch.stream, batch.jobs)
+        if calls > 1:
+            # What is stale now was settled by an earlier call of ours whose reply got lost.
+            reply.stale = []
+        elif reply.stale:
+            self._uncount(finished, conclusion, context, set(reply.stale))
         self._count(project, batch, conclusion, reply)
 
     def _record(
@@ -213,6 +226,20 @@ class Settling:
             return self._queue.settle(project.id, batch.stream, batch.epoch, conclusion.items)
         ids = [job.entry_id for job in batch.jobs]
         return self._queue.settle_accepted(project.id, batch.stream, batch.epoch, ids, outcomes)
+
+    def _uncount(self, finished: Finished, conclusion: Conclusion, context: Context, stale: set[str]) -> None:
+        """Take out what another worker has settled: it stands in that one's counters."""
+        batch = finished.batch
+        if finished.verdict is not None:
+            theirs = conclude_unsent(
+                [job for job in batch.jobs if job.entry_id in stale], finished.verdict, context
+            )
+        else:
+            part = restrict(batch, finished.responses, finished.presets, stale)
+            theirs = conclude(*part, context)
+        conclusion.ended -= theirs.ended
+        conclusion.waits -= theirs.waits
+        conclusion.possible_duplicates -= theirs.possible_duplicates
 
     def _learn(self, finished: Finished, context: Context, loop_now: float, *, all_good: bool) -> None:
         """What the answers say together of the project, before each is judged on its own."""

@@ -22,6 +22,9 @@ MISMATCHED_SHARE = 0.2
 MISMATCHED_ANSWERS = 500
 """More than this share of SENDER_ID_MISMATCH in at least so many answers: it is our credential that is foreign."""
 
+MISMATCHED_DOUBT = 5
+"""So many of them, with the same share of fewer answers, are doubtful: a single one is just a foreign token."""
+
 PLATFORM_SHARE = 0.9
 PLATFORM_ANSWERS = 100
 """More than this share of THIRD_PARTY_AUTH_ERROR in at least so many answers: every platform's key is bad."""
@@ -89,7 +92,7 @@ class Health:
         if minute.mismatched > MISMATCHED_SHARE * minute.total:
             if minute.total >= MISMATCHED_ANSWERS:
                 pausing.add(ErrorCode.MISMATCHED_CREDENTIAL)
-            else:
+            elif minute.mismatched >= MISMATCHED_DOUBT:
                 # The first handful after a swapped credential is no less innocent than the five hundredth.
                 doubtful = _MISMATCH
         if minute.total >= PLATFORM_ANSWERS and minute.platform > PLATFORM_SHARE * minute.total:

@@ -190,7 +190,9 @@ def _used_up(job: Job, verdict: Verdict, rules: Rules) -> bool:
         return True
     if not verdict.retries or job.state is None:
         return False
-    return sum(attempt.code == verdict.code for attempt in job.state.history) >= verdict.retries
+    # What a replay brought along from earlier runs stands before this run's sends.
+    history = job.state.history[max(0, len(job.state.history) - job.state.sends) :]
+    return sum(attempt.code == verdict.code for attempt in history) >= verdict.retries
 
 
 def _waiting(

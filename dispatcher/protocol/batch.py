@@ -338,7 +338,10 @@ def _request_head(head: bytes, number: int) -> tuple[str, str, dict[str, str]]:
         raise MultipartError(f"part {number} does not begin with a request line")
     path = found[2].decode("latin-1")
     if not path.startswith("/"):
-        url = urlsplit(path)
+        try:
+            url = urlsplit(path)
+        except ValueError:
+            raise MultipartError(f"part {number} asks for no URL") from None
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     return found[1].decode().upper(), path, multipart.read_headers(lines)
 

@@ -20,7 +20,9 @@ from dispatcher.protocol.schema import Message
 _DIGITS = 12  # more are no time that anybody means
 _NOTHING = Lifetimes()
 _EXPIRATION = "apns-expiration"
-_decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""The values of one JSON object by name, each as its bytes."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,23 +62,24 @@ def in_time(job: Job, lifetimes: Lifetimes, now: float) -> bytes:
         now: the time of the send.
     """
     passed = max(0.0, now - max(job.enqueued_at, job.deliver_at)) if job.sends else 0.0
-    most = max(0.0, job.expires_at - now)
+    most = job.expires_at - now
     message = job.message
-    # FCM rounds fractions down too.
-    for names, ttl in (
-        (("android",), lifetimes.android),
-        (("android_v2", "androidV2"), lifetimes.android_v2),
-    ):
-        left = min(max(0.0, ttl - passed), most)
-        if left < ttl:
-            message = replace(message, [_spelling(message, names), "ttl"], b'"%ds"' % int(left))
-    left = min(max(0.0, lifetimes.web - passed), most)
-    if left < lifetimes.web:
-        path = ["webpush", "headers"]
-        message = replace(message, [*path, _ttl_header(message)], b'"%d"' % int(left))
+    if lifetimes.android >= 0 and (passed or lifetimes.android > most):
+        message = replace(message, ["android", "ttl"], b'"%ds"' % _left(lifetimes.android, passed, most))
+    if lifetimes.web >= 0 and (passed or lifetimes.web > most):
+        path = ["webpush", "headers", _ttl_header(message)]
+        message = replace(message, path, b'"%d"' % _left(lifetimes.web, passed, most))
     if lifetimes.apns_until > job.expires_at:
         message = replace(message, ["apns", "headers", _EXPIRATION], b'"%d"' % int(job.expires_at))
+    if lifetimes.android_v2 >= 0 and (passed or lifetimes.android_v2 > most):
+        name = next(name for name in ("android_v2", "androidV2") if name in decode_layer(message))
+        message = replace(message, [name, "ttl"], b'"%ds"' % _left(lifetimes.android_v2, passed, most))
     return message
+
+
+def _left(seconds: float, passed: float, most: float) -> int:
+    """Whole seconds that are left; FCM rounds fractions down too."""
+    return int(max(0.0, min(seconds - passed, most)))
 
 
 def replace(raw: bytes, path: list[str], value: bytes) -> bytes:
@@ -87,7 +90,7 @@ def replace(raw: bytes, path: list[str], value: bytes) -> bytes:
         path: names from its outermost object to the value, which is there.
         value: JSON.
     """
-    layer = _decode_layer(raw)
+    layer = decode_layer(raw)
     name = path[0]
     layer[name] = msgspec.Raw(value if len(path) == 1 else replace(bytes(layer[name]), path[1:], value))
     return _encode(layer)
@@ -107,13 +110,8 @@ def _whole(text: Any) -> float:
     return float(text) if fits else -1.0
 
 
-def _spelling(message: bytes, names: tuple[str, ...]) -> str:
-    layer = _decode_layer(message)
-    return next(name for name in names if name in layer)
-
-
 def _ttl_header(message: bytes) -> str:
-    return _ttl_name(_decode_layer(_decode_layer(_decode_layer(message)["webpush"])["headers"]))
+    return _ttl_name(decode_layer(decode_layer(decode_layer(message)["webpush"])["headers"]))
 
 
 def _ttl_name(headers: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import orjson
 from dispatcher.model import Caution, ErrorCode, Job, Lifetimes, Refusal, TargetKind
 from dispatcher.protocol import leisure, rules
 from dispatcher.protocol.cautions import cautions_of, large_topic_payload
-from dispatcher.protocol.lifetimes import in_time, lifetimes_in, lifetimes_of, replace
+from dispatcher.protocol.lifetimes import decode_layer, in_time, lifetimes_in, lifetimes_of, replace
 from dispatcher.protocol.rules import Checks, refuse
 from dispatcher.protocol.schema import Message
 
@@ -75,9 +75,9 @@ def read_message(
         or message.apns
         or message.webpush
         or len(raw) > rules.PAYLOAD_LIMIT
-        or message.topic
-        or message.condition
-        or message.fid
+        or message.topic is not None
+        or message.condition is not None
+        or message.fid is not None
         or message.fcm_options
         or message.android_v2
         or raw.count(b'"token"') != 1
@@ -91,7 +91,8 @@ def _checked(raw: bytes, message: Message, targetless: bool, checks: Checks) -> 
     token = message.token
     fault = None
     targets: list[tuple[TargetKind, Any]]
-    if token and not targetless and not (message.topic or message.condition or message.fid):
+    alone = message.topic is None and message.condition is None and message.fid is None
+    if token and alone and not targetless:
         targets = [("token", token)]
     else:
         targets = _targets(lambda kind: getattr(message, kind))
@@ -108,7 +109,7 @@ def _checked(raw: bytes, message: Message, targetless: bool, checks: Checks) -> 
     warnings = cautions_of(message) if free or message.data else ()
     lifetimes = lifetimes_of(message)
     if not targets:
-        return Content(raw, "token", "", lifetimes, warnings)
+        return Content(_without_token(raw), "token", "", lifetimes, warnings)
     kind, value = targets[0]
     return _with_target(Content(raw, kind, value, lifetimes, warnings), message, checks)
 
@@ -133,6 +134,7 @@ def target_of(raw: bytes) -> tuple[TargetKind, str] | None:
     if isinstance(document, dict) and isinstance(document.get("message"), dict):
         document = document["message"]
     found = _targets(document.get) if isinstance(document, dict) else []
+    found = [(kind, value) for kind, value in found if value != ""]
     return found[0] if len(found) == 1 and isinstance(found[0][1], str) else None
 
 
@@ -142,6 +144,8 @@ def _with_target(content: Content, message: Message | None, checks: Checks) -> C
     if kind == "topic" and value.startswith("/topics/"):
         content.value = value = value.removeprefix("/topics/")
         content.raw = replace(content.raw, ["topic"], _encode(value))
+        if not value:
+            return rules.topic_fault(value) or content
     if message is None or kind not in ("topic", "condition"):
         return content
     fault = rules.topic_fault(value) if kind == "topic" else rules.condition_fault(value)
@@ -154,7 +158,8 @@ def _with_target(content: Content, message: Message | None, checks: Checks) -> C
 
 
 def _targets(get: Any) -> list[tuple[TargetKind, Any]]:
-    return [(kind, value) for kind in _KINDS if (value := get(kind)) not in (None, "")]
+    """The targets that are given, empty ones too: to FCM an empty string is a target, null is none."""
+    return [(kind, value) for kind in _KINDS if (value := get(kind)) is not None]
 
 
 def _target_fault(targets: list[tuple[TargetKind, Any]], *, targetless: bool) -> Refusal | None:
@@ -163,13 +168,27 @@ def _target_fault(targets: list[tuple[TargetKind, Any]], *, targetless: bool) ->
             return None
         mend = "take it out: the job's own field names the targets"
         return refuse(ErrorCode.INVALID_RECIPIENT, f"message.{targets[0][0]}", "a target", mend)
-    if len(targets) == 1:
-        return None
-    found = " and ".join(kind for kind, _ in targets) if targets else "no target"
-    mend = "give exactly one of token, topic, condition and fid"
-    return refuse(
-        ErrorCode.INVALID_RECIPIENT, "message", found, mend + ("" if targets else ", or the job field tokens")
+    given = [kind for kind, value in targets if value != ""]
+    if len(given) == 1:
+        if len(targets) == 1:
+            return None
+        empty = next(kind for kind, value in targets if value == "")
+        mend = f"leave it out: the target is in {given[0]}"
+        return refuse(ErrorCode.INVALID_RECIPIENT, f"message.{empty}", "an empty string", mend)
+    mend = "give exactly one of token, topic, condition and fid" + (
+        "" if given else ", or the job field tokens"
     )
+    return refuse(ErrorCode.INVALID_RECIPIENT, "message", " and ".join(given) or "no target", mend)
+
+
+def _without_token(raw: bytes) -> bytes:
+    """A message into which a target is going to be spliced, without a `token` of null: the last of two would count."""
+    if raw.find(b'"token"') < 0 and b"\\u" not in raw:
+        return raw
+    layer = decode_layer(raw)
+    if layer.pop("token", None) is None:
+        return raw
+    return _encode(layer)
 
 
 def _twice(raw: bytes, targets: list[tuple[TargetKind, Any]]) -> Refusal | None:
@@ -191,7 +210,7 @@ def _read_loosely(raw: bytes, *, targetless: bool) -> Content | Refusal:
         return fault
     lifetimes = lifetimes_in(document)
     if not targets:
-        return Content(raw, "token", "", lifetimes)
+        return Content(_without_token(raw), "token", "", lifetimes)
     kind, value = targets[0]
     if not isinstance(value, str):
         return refuse(ErrorCode.INVALID_RECIPIENT, f"message.{kind}", repr(value), "a target is a string")

@@ -6,8 +6,10 @@ from redis import exceptions as redis_errors
 
 from dispatcher.errors import QueueError, QueueFull, QueueMisconfigured, QueueUnavailable
 
-REDIS_ERRORS = (redis_errors.RedisError, OSError)
-"""Everything the client raises for a failed call (its own timeouts and connection errors are RedisErrors)."""
+REDIS_ERRORS = (redis_errors.RedisError, OSError, RuntimeError)
+"""Everything the client raises for a failed call (its own timeouts and connection errors are RedisErrors).
+
+RuntimeError is uvloop's word for a write to a connection that was reset a moment ago."""
 
 _RIGHTS = (
     redis_errors.AuthenticationError,

@@ -15,11 +15,18 @@ class Records(Access):
     """Plain reads of the record streams, without a group."""
 
     async def records(
-        self, project: str, which: Which, *, after: str = "0-0", count: int = 100
+        self, project: str, which: Which, *, after: str = "0-0", until: str = "+", count: int = 100
     ) -> list[Entry]:
-        """Entries after this id, oldest first."""
-        reply = await self.server.call("XRANGE", self._key(project, which), f"({after}", "+", "COUNT", count)
+        """Entries after this id, up to and with `until`, oldest first."""
+        reply = await self.server.call(
+            "XRANGE", self._key(project, which), f"({after}", until, "COUNT", count
+        )
         return entries(reply)
+
+    async def record(self, project: str, which: Which, entry_id: str) -> Entry | None:
+        """One entry; None: it is not there."""
+        found = entries(await self.server.call("XRANGE", self._key(project, which), entry_id, entry_id))
+        return found[0] if found else None
 
     async def last_record(self, project: str, which: Which) -> str:
         """Id of the newest entry; `0-0` if there is none."""

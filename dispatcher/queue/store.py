@@ -12,6 +12,7 @@ from dispatcher.queue.delayed import DelayedSet
 from dispatcher.queue.health import Health
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.leases import Leases
+from dispatcher.queue.letters import Letters
 from dispatcher.queue.opening import open_server
 from dispatcher.queue.orders import OrderBook
 from dispatcher.queue.pauses import Pauses
@@ -42,6 +43,7 @@ class Queue(
     Health,
     Producing,
     Records,
+    Letters,
 ):
     """Everything one worker asks of Redis; each part stands in its module, with its own documentation.
 

@@ -30,6 +30,8 @@ _SERVICE_LINK = re.compile(
 )
 _SERVICE_URL = re.compile(r"DISPATCHER_(\w+_)?PORT")
 
+_LOGIN = re.compile(r"://[^\s/]*@")
+
 _S = TypeVar("_S", bound=BaseSettings)
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -188,4 +190,5 @@ def _not_allowed(cls: type[BaseModel], error: ValidationError, place: str) -> st
 def _quoted(value: object) -> str:
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     text = "".join(c if c.isprintable() else " " for c in text)
+    text = _LOGIN.sub("://[hidden]@", text)
     return text if len(text) <= 80 else text[:77] + "..."  # one line stays one line

@@ -61,6 +61,24 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 _TOKENS = re.compile(r"(?<![\w:-])(?:[\w-]{8,}:APA91[\w-]{20,}|[\w:-]{100,})")
 
 
+# Secrets of this process by what they are, for those that do not look like any.
+_known: dict[str, str] = {}
+_SHORTEST_KNOWN = 8
+
+
+def keep_out(what: str, secret: str) -> None:
+    """From now on this value shows in no line, whatever it looks like; it takes the place of an earlier `what`.
+
+    Args:
+        what: as `token of demo-orchard-41`.
+        secret: shorter ones than 8 characters are only kept out where they stand as secrets do.
+    """
+    if len(secret) >= _SHORTEST_KNOWN:
+        _known[what] = secret
+    else:
+        _known.pop(what, None)
+
+
 def short(token: str) -> str:
     """A token as it may show: its first 8 characters and a short hash."""
     return f"{token[:8]}~{blake2b(token.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
@@ -80,18 +98,22 @@ def _clean(name: str, value: object) -> object:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
-        return short(value) if lower in _TOKEN_NAMES and value else _clean_text(value)
+        return short(value) if lower in _TOKEN_NAMES and value else clean_text(value)
     if isinstance(value, Mapping):
         return {str(k): _clean(str(k), v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(name, item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _clean_text(str(value))
+    return clean_text(str(value))
 
 
-def _clean_text(text: str) -> str:
-    if len(text) < 12:  # no secret is that short, most values are
+def clean_text(text: str) -> str:
+    """A text without what looks like a secret, wherever it stands in it."""
+    for secret in _known.values():
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    if len(text) < 12:  # no other secret is that short, most values are
         return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)

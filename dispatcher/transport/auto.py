@@ -5,6 +5,7 @@ from __future__ import annotations
 from dispatcher.model import Batch, SendResponse
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.v1 import V1Transport
+from dispatcher.transport.wire import MaySend, always
 
 VERDICT_TTL_S = 24 * 3600.0
 """How long all replicas believe that an address has no batch endpoint before one of them asks again."""
@@ -39,7 +40,9 @@ class AutoTransport:
         """As the wire in use counts them."""
         return self._route().requests(batch)
 
-    async def send(self, batch: Batch, access_token: str, *, now: float, at_once: int) -> list[SendResponse]:
+    async def send(
+        self, batch: Batch, access_token: str, *, now: float, at_once: int, may_send: MaySend = always
+    ) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`).
 
         Messages that a missing batch endpoint refused unread go out by v1 at once.
@@ -47,13 +50,13 @@ class AutoTransport:
         policy to settle, and only the next send takes the other route.
         """
         if self.batch_gone:
-            return await self._v1.send(batch, access_token, now=now, at_once=at_once)
-        posted = await self._batch.post(batch, access_token, now=now)
+            return await self._v1.send(batch, access_token, now=now, at_once=at_once, may_send=may_send)
+        posted = await self._batch.post(batch, access_token, now=now, may_send=may_send)
         self.batch_gone = self.batch_gone or posted.gone
         responses = posted.responses
         if posted.unread:
             again = batch.subset(posted.unread)
-            answers = await self._v1.send(again, access_token, now=now, at_once=at_once)
+            answers = await self._v1.send(again, access_token, now=now, at_once=at_once, may_send=may_send)
             for number, response in zip(posted.unread, answers, strict=True):
                 responses[number] = response
         return responses

@@ -16,7 +16,7 @@ from dispatcher.protocol.answer import read_error
 from dispatcher.protocol.batch import decode_response, encode_request
 from dispatcher.protocol.message import bodies
 from dispatcher.transport.session import Answer, Session
-from dispatcher.transport.wire import Observe, Timeouts, alike, unknown_fate
+from dispatcher.transport.wire import MaySend, Observe, Timeouts, alike, always, unknown_fate
 
 GONE = frozenset({404, 405, 410})
 """Outer statuses that speak of the endpoint, never of a token."""
@@ -83,26 +83,36 @@ class BatchTransport:
         *,
         now: float,
         at_once: int,  # noqa: ARG002 - it is one request
+        may_send: MaySend = always,
     ) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`)."""
-        return (await self.post(batch, access_token, now=now)).responses
+        return (await self.post(batch, access_token, now=now, may_send=may_send)).responses
 
-    async def post(self, batch: Batch, access_token: str, *, now: float) -> Posted:
+    async def post(
+        self, batch: Batch, access_token: str, *, now: float, may_send: MaySend = always
+    ) -> Posted:
         """As `send`, but an address without a batch endpoint is told apart."""
         contents = [body for job in batch.jobs for body in bodies(job, now)]
         headers = {"Content-Type": self._content_type}
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
-        return await self._post(batch.project, contents, headers, self._timeouts.of(batch))
+        return await self._post(batch.project, contents, headers, self._timeouts.of(batch), may_send)
 
     async def _post(
-        self, project: str, contents: list[bytes], headers: dict[str, str], timeout_s: float
+        self,
+        project: str,
+        contents: list[bytes],
+        headers: dict[str, str],
+        timeout_s: float,
+        may_send: MaySend,
     ) -> Posted:
         count = len(contents)
         request = encode_request(project, contents, self._boundary)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        answer = await self._session.post(self._url, request, headers, timeout_s, most=MOST_ANSWER_BYTES)
+        answer = await self._session.post(
+            self._url, request, headers, timeout_s, most=MOST_ANSWER_BYTES, may_send=may_send
+        )
         self._observe(self.name, answer.status if isinstance(answer, Answer) else 0, [loop.time() - started])
         if not isinstance(answer, Answer):
             return Posted(alike(count, answer))
@@ -118,7 +128,7 @@ class BatchTransport:
         if must_halve(error, count):
             # Nothing was sent, so each half may go on its own, down to the one message the server cannot take.
             middle = count // 2
-            first = await self._post(project, contents[:middle], headers, timeout_s)
-            return first.then(await self._post(project, contents[middle:], headers, timeout_s))
+            first = await self._post(project, contents[:middle], headers, timeout_s, may_send)
+            return first.then(await self._post(project, contents[middle:], headers, timeout_s, may_send))
         gone = answer.status in GONE and not error.fcm_code
         return Posted(alike(count, error), gone, list(range(count)) if gone else [])

@@ -90,6 +90,12 @@ class Keyring:
         self._tokens: dict[Path, tuple[SecretFile, FileToken]] = {}
         self._machine: tuple[MachineIdentity, list[GoogleCredential]] = MachineIdentity(), []
 
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Everything that must show nowhere, by what it is."""
+        found = {f"access token of {project}": held.current for project, held in self.credentials.items()}
+        return found | {f"legacy key of {project}": key.value for project, key in self.legacy.items()}
+
     def load(self) -> list[str]:
         """Read everything for the first time; nothing is fetched yet. It may block for seconds (`adc`).
 

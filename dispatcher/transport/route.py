@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -40,6 +41,11 @@ class Route(msgspec.Struct, frozen=True):
         """User and password for the proxy; None: it asks for none."""
         url = urlsplit(self.proxy)
         return None if url.username is None else (unquote(url.username), unquote(url.password or ""))
+
+    @property
+    def proxy_authorization(self) -> str:
+        """The header value that carries the login."""
+        return "Basic " + b64encode(":".join(self.proxy_login or ()).encode()).decode()
 
     def tls(self) -> ssl.SSLContext:
         """What a TLS connection on this route is made with.

@@ -21,7 +21,7 @@ from aiohttp.http_writer import StreamWriter
 
 from dispatcher.model import SendError
 from dispatcher.transport.route import DIRECT, Route
-from dispatcher.transport.wire import not_sent, unknown_fate
+from dispatcher.transport.wire import MaySend, always, not_sent, unknown_fate
 
 KEEP_ALIVE_S = 30.0
 """Below what front ends commonly keep (60 s and more): reusing a connection that the server is just closing
@@ -67,6 +67,8 @@ class Session:
     def __init__(self, route: Route = DIRECT) -> None:
         self._route = route
         self._tls = route.tls()
+        # As `Authorization`: aiohttp makes of it what the proxy wants, for https and for http.
+        self._proxy_headers = {"Authorization": route.proxy_authorization} if route.proxy_login else None
         self._client: aiohttp.ClientSession | None = None
         self._waiting: set[asyncio.Timeout] = set()
         self._cut_off = False
@@ -80,7 +82,6 @@ class Session:
             resolver=aiohttp.ThreadedResolver(),
             ttl_dns_cache=60,
         )
-        login = self._route.proxy_login
         self._client = aiohttp.ClientSession(
             connector=connector,
             request_class=_Request,
@@ -90,9 +91,8 @@ class Session:
             auto_decompress=False,  # nothing compressed is asked for
             skip_auto_headers=("Accept", "User-Agent", "Content-Type"),
             headers={"Accept-Encoding": "identity"},
-            # Apart, because aiohttp's errors show the URL.
+            # Without its login, because aiohttp's errors show the URL.
             proxy=self._route.proxy_address or None,
-            proxy_auth=aiohttp.BasicAuth(*login) if login is not None else None,
         )
         return self
 
@@ -123,7 +123,14 @@ class Session:
                 limit.reschedule(now)
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, most: int
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        *,
+        most: int,
+        may_send: MaySend = always,
     ) -> Answer | SendError:
         """POST `body` and read the answer.
 
@@ -133,6 +140,7 @@ class Session:
             headers: all of them but Host and Content-Length.
             timeout_s: from now to the last byte of the answer.
             most: bytes of an answer; a peer that never stops must not fill the memory.
+            may_send: asked when there is a connection to write to, which may take seconds.
 
         Returns:
             The answer, whatever its status, and be it broken off; or what is known of the messages if not even
@@ -144,7 +152,7 @@ class Session:
             return not_sent("the worker is stopping")
         tries = FRESH_TRIES
         while True:
-            outgoing = _Body(body)
+            outgoing = _Body(body, may_send)
             got = await self._exchange(self._client, url, outgoing, headers, timeout_s, most)
             if isinstance(got, Answer):
                 return got
@@ -170,7 +178,9 @@ class Session:
         try:
             async with limit:
                 self._waiting.add(limit)
-                answer = await client.post(url, data=body, headers=headers, allow_redirects=False)
+                answer = await client.post(
+                    url, data=body, headers=headers, allow_redirects=False, proxy_headers=self._proxy_headers
+                )
                 size = 0
                 while piece := await answer.content.readany():
                     pieces.append(piece)
@@ -209,6 +219,10 @@ class _DeadConnectionError(aiohttp.ClientConnectionError):
     """A pooled connection that cannot be used any more, found out before anything was written."""
 
 
+class _LapsedError(aiohttp.ClientError):
+    """The messages are no longer this worker's to send."""
+
+
 _DEAD_CONNECTION = (
     _DeadConnectionError,
     aiohttp.ClientConnectionResetError,
@@ -228,8 +242,9 @@ class _Body(aiohttp.Payload):
 
     _value: bytes
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, may_send: MaySend = always) -> None:
         super().__init__(value)
+        self._may_send = may_send
         self._size = len(value)
         self.left = False
 
@@ -241,6 +256,8 @@ class _Body(aiohttp.Payload):
         """Head and body go out in one write; see `left`."""
         if isinstance(writer, StreamWriter) and (writer.transport is None or writer.transport.is_closing()):
             raise _DeadConnectionError("closed while idle")
+        if not self._may_send():
+            raise _LapsedError("the lease ran out")
         self.left = True
         await writer.write(self._value)
 

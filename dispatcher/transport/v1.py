@@ -11,7 +11,7 @@ from dispatcher.model import Batch, Fate, SendError, SendResponse
 from dispatcher.protocol.answer import read_answer, unknown
 from dispatcher.protocol.message import bodies
 from dispatcher.transport.session import Answer, Session
-from dispatcher.transport.wire import Observe, Timeouts
+from dispatcher.transport.wire import MaySend, Observe, Timeouts, always
 
 MOST_ANSWER_BYTES = 256 << 10
 """Far above the largest error with all its details."""
@@ -39,7 +39,9 @@ class V1Transport:
         """A request a message."""
         return batch.size
 
-    async def send(self, batch: Batch, access_token: str, *, now: float, at_once: int) -> list[SendResponse]:
+    async def send(
+        self, batch: Batch, access_token: str, *, now: float, at_once: int, may_send: MaySend = always
+    ) -> list[SendResponse]:
         """Send `batch` (see `Transport.send`): `at_once` runners share the messages between them."""
         contents = [body for job in batch.jobs for body in bodies(job, now)]
         responses: list[SendResponse] = [_UNSENT] * len(contents)
@@ -55,7 +57,9 @@ class V1Transport:
         async def run() -> None:
             for number, body in queue:
                 started = loop.time()
-                answer = await self._session.post(url, body, headers, timeout_s, most=MOST_ANSWER_BYTES)
+                answer = await self._session.post(
+                    url, body, headers, timeout_s, most=MOST_ANSWER_BYTES, may_send=may_send
+                )
                 status = answer.status if isinstance(answer, Answer) else 0
                 took.setdefault(status, []).append(loop.time() - started)
                 responses[number] = _read(answer)

@@ -13,6 +13,15 @@ Observe = Callable[[str, int, list[float]], None]
 """Told of requests that have ended: wire, HTTP status (0: no answer), how long each took in seconds."""
 
 
+MaySend = Callable[[], bool]
+"""Asked right before the bytes of each request leave: whether these messages are still the caller's to send."""
+
+
+def always() -> bool:
+    """The `MaySend` of callers that have nothing to lose."""
+    return True
+
+
 class Transport(Protocol):
     """One way to FCM.
 
@@ -29,7 +38,9 @@ class Transport(Protocol):
         """How many requests `batch` will have in flight at once if nothing limits it."""
         ...
 
-    async def send(self, batch: Batch, access_token: str, *, now: float, at_once: int) -> list[SendResponse]:
+    async def send(
+        self, batch: Batch, access_token: str, *, now: float, at_once: int, may_send: MaySend = always
+    ) -> list[SendResponse]:
         """Send every message of `batch` once.
 
         Args:
@@ -37,6 +48,7 @@ class Transport(Protocol):
             access_token: bearer token; "": the server asks for none.
             now: Redis clock, from which the remaining time to live is taken.
             at_once: how many requests may be in flight at a time.
+            may_send: once it says no, what has not left by then does not leave any more.
 
         Returns:
             One response a message, in the order of `batch.messages()`. A failed call is an error in each of its

@@ -95,7 +95,7 @@ def test_each_refusal_is_reported_in_its_place_as_the_sdk_names_it(way: Way) -> 
     assert (answer["succeeded"], answer["failed"]) == (2, 5)
 
 
-def test_an_overloaded_service_is_waited_for_as_it_asks_and_then_reported(way: Way) -> None:
+def test_an_overloaded_service_is_tried_again_and_then_reported(way: Way) -> None:
     way.emulator.rules({"target": "down", "error": "UNAVAILABLE", "retry_after": 1})
     answer = way([message("alive"), message("down")])
     assert [each.get("error", "sent") for each in answer["responses"]] == [

@@ -188,6 +188,19 @@ CASES: dict[str, list[Case]] = {
             "8m",
         ),
     ],
+    "DispatcherCredentialUnusable": [
+        fires(
+            "one worker finds two bad files",
+            {
+                f"dispatcher_credential_problems{{{W}}}": "2x30",
+                'dispatcher_credential_problems{namespace="push", job="fcm", pod="fcm-1"}': "0x30",
+            },
+            "15m",
+            {"namespace": "push", "job": "fcm"},
+            "2",
+        ),
+        quiet("all files are good", {f"dispatcher_credential_problems{{{W}}}": "0x30"}, "15m"),
+    ],
     "DispatcherPlatformCredentialsFailing": [
         fires(
             "APNs refuses message after message",

@@ -10,6 +10,7 @@ from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.queue.store import Queue
+from dispatcher.telemetry.logs import keep_out
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.keyring import Keyring
 
@@ -56,6 +57,8 @@ class KeyWatcher(Duty):
     async def round(self) -> float | None:
         """Look once."""
         changes = await self._keyring.rescan()
+        for what, secret in self._keyring.secrets.items():
+            keep_out(what, secret)
         for problem in changes.problems:
             if problem not in self._said:
                 self._log.error("credential_problem", problem=problem)

@@ -11,6 +11,7 @@ import asyncio
 
 from structlog.typing import FilteringBoundLogger
 
+from dispatcher.errors import QueueError
 from dispatcher.model import Action, Disposition, ErrorCode, Status, Stream
 from dispatcher.pipeline.intake import Intake, unsent_batch
 from dispatcher.pipeline.project import Project, Watcher
@@ -18,7 +19,7 @@ from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.policy.room import Room
 from dispatcher.protocol.job import identify
-from dispatcher.queue.reclaim import Reclaimed
+from dispatcher.queue.reclaim import Orphans, Reclaimed
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
 
@@ -94,15 +95,24 @@ class Recoverer(Duty):
                     and self._room.free(project.id, "high", self._room.max_messages).messages
                 ):
                     epoch = lease.epoch
-                    with self._intake.reading():
-                        reclaimed = await self._queue.reclaim(project.id, orphan.stream, orphan.owner, epoch)
-                        # Ours from here on, though a suspect may wait long for its turn: the reconciler must
-                        # not find them unknown and adopt them a second time.
-                        project.held[orphan.stream].update([entry_id for entry_id, _ in reclaimed.entries])
+                    reclaimed = await self._claim(project, orphan, epoch)
                     more = reclaimed.more and bool(reclaimed.entries)
                     if reclaimed.entries:
                         await self._take(project, orphan.stream, orphan.owner, reclaimed, epoch)
         return None
+
+    async def _claim(self, project: Project, orphans: Orphans, epoch: int) -> Reclaimed:
+        with self._intake.reading():
+            try:
+                reclaimed = await self._queue.reclaim(project.id, orphans.stream, orphans.owner, epoch)
+            except QueueError:
+                # It may have been done, and only the reply be lost: then they are ours and unknown.
+                project.reconcile = True
+                raise
+            # Ours from here on, though a suspect may wait long for its turn: the reconciler must not find them
+            # unknown and adopt them a second time.
+            project.held[orphans.stream].update([entry_id for entry_id, _ in reclaimed.entries])
+            return reclaimed
 
     async def _take(
         self, project: Project, stream: Stream, owner: str, reclaimed: Reclaimed, epoch: int

@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import CredentialsError
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
+from dispatcher.telemetry.logs import keep_out
 
 LOOK_S = 5.0
 
@@ -51,6 +52,7 @@ class Refresher(Duty):
                 self._failed.add(project.id)
                 self._log.error("credentials_failed", project=project.id, error=str(error))
         else:
+            keep_out(f"access token of {project.id}", project.credential.current)
             self._failed.discard(project.id)
         finally:
             del self._under_way[project.id]

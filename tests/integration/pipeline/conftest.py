@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -43,12 +44,12 @@ async def until(condition: Callable[[], Any], within: float = 15.0) -> Any:
 class Emulator:
     """The emulator's process, seen through its admin API."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], verify: ssl.SSLContext | bool = True) -> None:
         self.process = process
         ready = json.loads(process.stdout.readline())
         self.url = ready["url"]
         self.credentials = ready["credentials"]
-        self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", trust_env=False)
+        self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", verify=verify, trust_env=False)
 
     def get(self, path: str, **query: object) -> Any:
         return self._admin.get(path, params=query).raise_for_status().json()
@@ -269,11 +270,11 @@ async def serve(server: EmbeddedRedis, emulator: Emulator, desk: Desk) -> AsyncI
 class WorkerProcess:
     """`python -m dispatcher worker`, and what it says."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
-        self._log = log
+    def __init__(self, env: dict[str, str], log: Path, command: list[str]) -> None:
+        self.log_file = self._log = log
         with log.open("wb") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher", "worker"],
+                [sys.executable, *command],
                 stdout=sink,
                 stderr=sink,
                 cwd=ROOT,
@@ -308,9 +309,12 @@ def spawn(server: EmbeddedRedis, emulator: Emulator, tmp_path: Path) -> Iterator
     """Starts workers as processes: `spawn(lease_s=1)`."""
     running: list[WorkerProcess] = []
 
-    def start(**settings: object) -> WorkerProcess:
+    def start(
+        *arguments: str, program: tuple[str, ...] = ("-m", "dispatcher"), **settings: object
+    ) -> WorkerProcess:
         env = environment(str(settings.pop("redis_url", server.url)), emulator, **settings)
-        running.append(WorkerProcess(env, tmp_path / f"worker-{len(running)}.log"))
+        command = [*program, "worker", *arguments]
+        running.append(WorkerProcess(env, tmp_path / f"worker-{len(running)}.log", command))
         return running[-1]
 
     yield start

@@ -77,11 +77,10 @@ MESSAGES = {
     ),
     "413": ("token", {"status": 413}, ends("rejected", "payload-size-limit-exceeded")),
     "400 without JSON": ("token", {"status": 400}, ends("rejected", "invalid-argument")),
-    # One answer proves nothing: it waits until more tell whether it is the token or our credential that is foreign.
     "SENDER_ID_MISMATCH": (
         "token",
         {"error": "SENDER_ID_MISMATCH"},
-        waits("mismatched-credential", 60, held=1),
+        ends("wrong_project", "mismatched-credential"),
     ),
     "THIRD_PARTY_AUTH_ERROR": (
         "token",

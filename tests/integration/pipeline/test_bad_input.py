@@ -90,6 +90,7 @@ async def test_it_is_refused_with_a_reason_and_the_stream_goes_on(what, serve, d
         assert kept.pop(name) == (value if isinstance(value, bytes) else value.encode())
     assert kept.pop("reason").decode() == refused["reason"]
     assert float(kept.pop("died_at")) == pytest.approx(refused["settled_at"], abs=0.01)
+    assert json.loads(kept.pop("_state"))["id"] == entry
     assert kept == {"status": b"rejected", "code": code.encode(), "history": b"[]", "lane": b"normal"}
     assert await desk.backlog() == 0
 

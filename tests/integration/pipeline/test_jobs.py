@@ -150,18 +150,12 @@ async def test_what_has_expired_is_not_sent(wire, desk, emulator):
     assert await desk.dead() == []
 
 
-async def test_what_expires_before_its_time_comes_is_refused(wire, desk, emulator):
+@pytest.mark.parametrize("times", [(0.4, {"expires_at": 0.3}), (100_000, {})])
+async def test_what_could_only_be_sent_too_late_expires_at_once_and_says_why(times, wire, desk, emulator):
     now = await desk.now()
-    await desk.add(message={"token": "t"}, deliver_at=now + 0.4, expires_at=now + 0.3)
-    [outcome] = await desk.outcomes()
-    assert outcome["status"] == "rejected"
-    assert "expires_at" in outcome["reason"]
-    assert emulator.arrivals() == []
-
-
-async def test_what_could_only_be_sent_too_late_expires_at_once_and_says_why(wire, desk, emulator):
-    now = await desk.now()
-    await desk.add(message={"token": "t"}, deliver_at=now + 100_000)
+    deliver_in, expires_in = times
+    expires_at = {name: now + seconds for name, seconds in expires_in.items()}
+    await desk.add(message={"token": "t"}, deliver_at=now + deliver_in, **expires_at)
     [outcome] = await desk.outcomes()
     assert outcome["status"] == "expired"
     assert "give a later expires_at" in outcome["reason"]

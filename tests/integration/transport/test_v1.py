@@ -169,3 +169,14 @@ def test_an_answer_broken_off_anywhere_is_never_anothers(serve, batch_of) -> Non
             await asyncio.to_thread(check)
 
     uvloop.run(all_examples())
+
+
+async def test_what_has_not_left_when_the_lease_ends_does_not_leave(session, emulator, batch_of) -> None:
+    emulator.put("faults", auth="any")
+    leave = iter([True] * 3 + [False] * 7)
+    wire = transport(session, emulator.url)
+    responses = await wire.send(
+        batch_of(*"abcdefghij"), "token", now=0.0, at_once=1, may_send=lambda: next(leave)
+    )
+    assert fates(responses) == ["accepted"] * 3 + ["not_sent"] * 7
+    assert emulator.get("summary")["messages"] == 3

@@ -73,6 +73,29 @@ def test_the_data_may_name_the_message() -> None:
             "Invalid value at 'validate_only' (TYPE_BOOL), 1",
         ),
         (
+            body({"token": "t", "notification": {"title": 5}}),
+            "message.notification.title",
+            "Invalid value at 'message.notification.title' (TYPE_STRING), 5",
+        ),
+        (
+            body({"token": "t", "android": {"directBootOk": "true"}}),
+            "message.android.direct_boot_ok",
+            "Invalid value at 'message.android.direct_boot_ok' (TYPE_BOOL), \"true\"",
+        ),
+        (
+            body({"token": "t", "android": {"notification": {"bodyLocArgs": ["a", 1.5]}}}),
+            "message.android.notification.body_loc_args[1]",
+            "Invalid value at 'message.android.notification.body_loc_args[1]' (TYPE_STRING), 1.5",
+        ),
+        (
+            body({"token": "t", "fcmOptions": {"analyticsLable": "x"}}),
+            "message.fcm_options",
+            (
+                "Invalid JSON payload received. Unknown name \"analyticsLable\" at 'message.fcm_options': "
+                "Cannot find field."
+            ),
+        ),
+        (
             body({"token": "t", "topic": "news"}),
             "message",
             "Invalid value at 'message' (oneof), oneof field 'target' is already set. Cannot set 'topic'",

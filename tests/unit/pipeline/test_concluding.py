@@ -20,7 +20,7 @@ from dispatcher.model import (
     SendResponse,
     Status,
 )
-from dispatcher.pipeline.concluding import Context, conclude, conclude_unsent, survey
+from dispatcher.pipeline.concluding import Context, conclude, conclude_unsent, restrict, survey
 from dispatcher.pipeline.sending import HELD, LATE
 from dispatcher.policy.settle import Rules
 from dispatcher.queue.settlement import Hold
@@ -61,6 +61,16 @@ def batch(*jobs: Job) -> Batch:
 
 def context(**more) -> Context:
     return Context(**{"now": NOW, "rules": Rules(), "chance": lambda: 0.0, "pauses": {}, **more})
+
+
+def test_a_part_of_a_batch_keeps_its_own_answers_and_presets():
+    first, second, third = job("a"), job("b", "c", multicast=True), job("d")
+    responses = [name(str(number)) for number in range(4)]
+    part, answers, presets = restrict(
+        batch(first, second, third), responses, {2: HELD, 0: LATE}, {second.entry_id, third.entry_id}
+    )
+    assert [one.entry_id for one in part.jobs] == [second.entry_id, third.entry_id]
+    assert (part.size, [r.message_id for r in answers], presets) == (3, ["1", "2", "3"], {1: HELD})
 
 
 def name(text="projects/demo/messages/1") -> SendResponse:
@@ -184,6 +194,7 @@ class TestOneMessage:
             {"at": AT + 1, "http_status": 503, "code": "server-unavailable"},
             {"at": NOW, "http_status": 400, "code": "invalid-argument"},
         ]
+        assert json.loads(kept.pop("_state")) == {"id": "1-0", "lane": "bulk", "at": AT}
         assert kept == {
             "status": "rejected",
             "code": "invalid-argument",

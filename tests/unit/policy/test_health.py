@@ -61,6 +61,7 @@ def test_a_high_share_of_foreign_tokens_in_fewer_answers_is_doubt_and_no_verdict
     found = Health().feed(0.0, Answers(16, mismatched=16))
     assert (found.pausing, found.doubtful) == (frozenset(), MISMATCHED)
     assert not Health().feed(0.0, Answers(16, mismatched=3)).doubtful
+    assert not Health().feed(0.0, Answers(4, mismatched=4)).doubtful
     assert not Health().feed(0.0, Answers(500, mismatched=500)).doubtful
 
 

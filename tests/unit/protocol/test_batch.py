@@ -116,6 +116,12 @@ def test_every_form_of_request_line_is_read(line, end):
     assert request.content_id is None
 
 
+def test_a_part_that_asks_for_no_url_is_refused():
+    body = b"--s\r\n\r\nPOST https://[x/v1 HTTP/1.1\r\n\r\n{}\r\n--s--\r\n"
+    with pytest.raises(MultipartError, match="part 1 asks for no URL"):
+        decode_request("multipart/mixed; boundary=s", body)
+
+
 def test_inner_headers_win_over_those_of_the_part_and_content_headers_stay_where_they_are():
     body = b"\r\n".join(
         [

@@ -101,10 +101,35 @@ def test_a_message_with_targets_elsewhere_has_none_of_its_own(kind, strict):
 
 
 @pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    "raw", [b'{"token":null}', b'{ "token" : null, "data":{"k": "token"}}', b'{"\\u0074oken":null}']
+)
+def test_an_unset_token_does_not_shadow_the_one_that_is_spliced_in(raw, strict):
+    read = read_message(raw, strict=strict, targetless=True)
+    (document,) = sent(job(read.raw, ["a"], multicast=True))
+    assert document["message"]["token"] == "a"
+    assert read_message(b'{"token":""}', strict=strict, targetless=True).reason.startswith(
+        "message.token: found"
+    )
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_empty_target_beside_another_is_one_too_many(strict):
+    refusal = read_message(b'{"token":"a","topic":""}', strict=strict)
+    assert refusal.reason == "message.topic: found an empty string; leave it out: the target is in token"
+    assert read_message(b'{"token":"a","topic":null}', strict=strict).value == "a"
+
+
+@pytest.mark.parametrize("strict", [True, False])
 def test_the_prefix_of_a_topic_is_taken_off_and_nothing_else_changes(strict):
     read = read_message(b'{ "topic" : "/topics/news", "apns": {"payload": {"x": 1.50}} }', strict=strict)
     assert (read.kind, read.value) == ("topic", "news")
     assert read.raw == b'{"topic":"news","apns":{"payload": {"x": 1.50}}}'
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_prefix_alone_is_no_topic(strict):
+    assert read_message(b'{"topic":"/topics/"}', strict=strict).code is ErrorCode.INVALID_RECIPIENT
 
 
 @pytest.mark.parametrize("strict", [True, False])

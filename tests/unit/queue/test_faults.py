@@ -13,6 +13,7 @@ from dispatcher.queue.faults import is_missing_group, mapped
         (theirs.ConnectionError("Connection refused"), QueueUnavailable),
         (theirs.TimeoutError("Timeout reading"), QueueUnavailable),
         (OSError("broken pipe"), QueueUnavailable),
+        (RuntimeError("unable to perform operation on <TCPTransport closed=True>"), QueueUnavailable),
         (theirs.BusyLoadingError("Redis is loading the dataset in memory"), QueueUnavailable),
         (theirs.ReadOnlyError("You can't write against a read only replica."), QueueUnavailable),
         (theirs.ClusterDownError("CLUSTERDOWN The cluster is down"), QueueUnavailable),

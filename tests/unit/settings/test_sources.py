@@ -138,3 +138,10 @@ def test_no_value_of_any_setting_ends_otherwise_than_read_or_refused(name, value
         line = str(error)
     assert line.isprintable()
     assert not line or line.startswith(f"DISPATCHER_{name.upper()}: found ")
+
+
+def test_a_password_in_an_address_is_not_repeated():
+    line = refusal({"DISPATCHER_FCM_ENDPOINT": "https://me:s3cret@host"})
+    assert "s3cret" not in line
+    assert "https://[hidden]@host" in line
+    assert "which has a password in it" in line

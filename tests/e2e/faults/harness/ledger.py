@@ -1,0 +1,218 @@
+"""The ledger: the producer's log, the emulator's log, the outcomes and the dead letters, held against each other.
+
+Nothing in it is taken from the workers' own idea of what happened, except their counters, which are checked too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from harness.processes import total
+from harness.stage import LEASE_S, STREAMS, Message, Stage
+
+GRACE_S = 0.5
+"""What had left a worker when it was killed may reach the emulator this much later."""
+
+MOST_RSS = 150 << 20
+"""The bound on a worker's memory that the design sets."""
+
+DEAD = {"rejected", "failed"}
+
+
+class Findings(dict[str, Any]):
+    """What a scenario came to, for the report."""
+
+
+async def close_books(
+    stage: Stage,
+    *,
+    counters: bool = True,
+    lost_ok: bool = False,
+    stop: bool = True,
+    spread: float = 2.0,
+    others: bool = False,
+) -> Findings:
+    """End all workers in an orderly way and check everything.
+
+    Args:
+        stage: with everything settled.
+        counters: the workers' counters are compared (not after a kill: a dead worker's are gone).
+        lost_ok: Redis itself has lost data: missing outcomes and sends that nobody asked for are no failure.
+        stop: end the workers.
+        spread: most time from a kill to the first reclaim, in leases.
+        others: messages that the producer's log does not know are no failure.
+    """
+    for worker in stage.workers:
+        assert worker.alive or worker.killed or worker.code == 0, (
+            f"{worker.name} ended by itself with {worker.code}: {worker.last_words}"
+        )
+    for worker in stage.live:
+        await worker.metrics()
+    if stop:
+        for worker in stage.live:
+            code = await worker.stop()
+            assert code == 0, f"{worker.name} ended with {code}: {worker.last_words}"
+    outcomes = await read_outcomes(stage)
+    rows = await stage.emulator.rows()
+    found = Findings(
+        messages=len(stage.asked),
+        faults=stage.faults,
+        outcomes=sum(map(len, outcomes.values())),
+        sends=len(rows),
+    )
+    if not lost_ok:
+        _exactly_one_each(stage, outcomes)
+    if not others:
+        strange = outcomes.keys() - stage.asked.keys()
+        assert not strange, f"outcomes of messages nobody asked for: {sorted(strange)[:5]}"
+    accepted = _accepted_times(rows)
+    _accepted_means_accepted(outcomes, accepted)
+    found |= _duplicates_are_bounded(stage, outcomes, accepted)
+    await _dead_letters_agree(stage, outcomes)
+    await _nothing_is_left(stage)
+    if counters and not any(worker.killed for worker in stage.workers):
+        _counters_agree(stage, outcomes)
+    found |= _recovered_in_time(stage, spread)
+    peaks = [worker.peak_rss for worker in stage.workers if worker.peak_rss]
+    found["peak_rss_mb"] = max(peaks, default=0) >> 20
+    assert max(peaks, default=0) <= MOST_RSS, f"a worker's memory reached {found['peak_rss_mb']} MiB"
+    return found
+
+
+async def read_outcomes(stage: Stage) -> dict[Message, list[dict[str, Any]]]:
+    """All outcomes of all projects, by message."""
+    found: dict[Message, list[dict[str, Any]]] = defaultdict(list)
+    for project in stage.projects:
+        for _, fields in await stage.redis.client.xrange(stage.keys.outcomes(project)):
+            for outcome in json.loads(fields["outcomes"]):
+                (value,) = outcome["target"].values()
+                found[outcome["job"], value].append(outcome)
+    return found
+
+
+def _exactly_one_each(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+    missing = [message for message in stage.asked if not outcomes.get(message)]
+    assert not missing, f"{len(missing)} messages have no outcome, as {missing[:5]}"
+    wrong = []
+    for message, asked in stage.asked.items():
+        statuses = [outcome["status"] for outcome in outcomes[message]]
+        # A job that a producer enqueued twice (a lost reply) has an outcome for each entry.
+        if len(statuses) != asked.entries or not asked.may.issuperset(statuses):
+            wrong.append(
+                (message, statuses, outcomes[message][0].get("code"), outcomes[message][0].get("reason"))
+            )
+    assert not wrong, f"{len(wrong)} messages ended wrongly or more than once, as {wrong[:5]}"
+
+
+def _accepted_times(rows: list[dict[str, Any]]) -> dict[Message, list[float]]:
+    times: dict[Message, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["code"] == "OK":
+            times[row["id"], row["target"]].append(row["time"])
+    return times
+
+
+def _accepted_means_accepted(
+    outcomes: dict[Message, list[dict[str, Any]]], accepted: dict[Message, list[float]]
+) -> None:
+    for message, ended in outcomes.items():
+        statuses = {outcome["status"] for outcome in ended}
+        if "accepted" in statuses:
+            assert message in accepted, f"{message} is `accepted`, and the emulator never took it"
+        elif not any(outcome.get("possible_duplicate") or outcome.get("code") for outcome in ended):
+            assert message not in accepted, f"{message} is {statuses}, and the emulator took it"
+
+
+def _duplicates_are_bounded(
+    stage: Stage, outcomes: dict[Message, list[dict[str, Any]]], accepted: dict[Message, list[float]]
+) -> Findings:
+    """No message is sent more often than it was lost on the wire, by the emulator's log."""
+    allowed: Counter[Message] = Counter()
+    for cut in stage.cuts:
+        for message in cut.unsettled:
+            # What was read and had not been sent is no excuse.
+            if any(at < cut.at + GRACE_S for at in accepted.get(message, ())):
+                allowed[message] += 1
+    duplicates: Counter[Message] = Counter()
+    for message, times in accepted.items():
+        if len(times) > 1:
+            duplicates[message] = len(times) - 1
+    over = {m: (n, allowed[m]) for m, n in duplicates.items() if n > allowed[m]}
+    first = next(iter(over), None)
+    assert not over, (
+        f"{len(over)} messages were sent more often than they were on the wire at a cut, as {first}: "
+        f"{over[first]} {accepted[first]}; cuts: {[(cut.what, cut.at, len(cut.unsettled)) for cut in stage.cuts]}"
+    )
+    marked = sum(any(outcome.get("possible_duplicate") for outcome in ended) for ended in outcomes.values())
+    return Findings(duplicates=duplicates.total(), bound=allowed.total(), marked=marked)
+
+
+async def _dead_letters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+    expected = Counter(
+        message for message, ended in outcomes.items() for outcome in ended if outcome["status"] in DEAD
+    )
+    letters: Counter[Message] = Counter()
+    for project in stage.projects:
+        for _, fields in await stage.redis.client.xrange(stage.keys.dead(project)):
+            message = json.loads(fields["message"])
+            values = json.loads(fields["tokens"]) if "tokens" in fields else [message.get("token")]
+            letters.update((message["data"]["id"], value) for value in values)
+    assert letters == expected, f"dead letters {letters - expected} too many, {expected - letters} too few"
+
+
+async def _nothing_is_left(stage: Stage) -> None:
+    client = stage.redis.client
+    for project in stage.projects:
+        left = await stage.waiting(project)
+        assert not left, f"{project}: {left} jobs are left"
+        assert not await client.hlen(stage.keys.delayed_jobs(project)), "fields of delayed jobs are left"
+        for stream in STREAMS:
+            key = stage.keys.stream(project, stream)  # type: ignore[arg-type]
+            if await client.exists(key):
+                pending = await client.xpending(key, "dispatcher")
+                assert not pending["pending"], f"{key}: {pending} is left"
+        seconds, micros = await client.time()
+        now_ms = seconds * 1000 + micros // 1000
+        held = await client.zcount(stage.keys.pauses(project), now_ms, "+inf")
+        assert not held, f"{project}: {held} targets are still paused"
+        control = await client.hgetall(stage.keys.control(project))
+        assert "pause:until" not in control, f"{project} is still paused"
+        assert int(control.get("held", 0)) == 0, f"{project} counts {control['held']} messages as held"
+        alive = {worker.consumer for worker in stage.live}
+        leases = [name async for name in client.scan_iter(stage.keys.lease(project, "*"))]
+        strange = [name for name in leases if name.rpartition(":lease:")[2] not in alive]
+        assert not strange, f"leases are left: {strange}"
+
+
+def _counters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+    by_status = Counter(outcome["status"] for ended in outcomes.values() for outcome in ended)
+    for status in by_status | Counter({"accepted": 0}):
+        counted = sum(total(worker.final, "messages_total", status=status) for worker in stage.workers)
+        assert counted == by_status[status], (
+            f"metrics count {counted:g} {status}, the ledger {by_status[status]}"
+        )
+
+
+def _recovered_in_time(stage: Stage, spread: float) -> Findings:
+    """From each kill that left something to the first reclaim after it.
+
+    A worker that was started after the kill must have lived for a lease itself before it takes over: where no
+    other was there, the clock starts with it.
+    """
+    reclaims = sorted(
+        [*stage.reclaims]
+        + [at for worker in stage.workers for at, line in worker.said("jobs_reclaimed") if line["crashes"]]
+    )
+    took = []
+    for death in stage.deaths:
+        seen = next((at for at in reclaims if at > death.at), None)
+        if death.pending and seen is not None:
+            there = [w.began for w in stage.workers if w is not death.worker and w.began + LEASE_S < seen]
+            began = max(death.at, min(there, default=death.at)) if death.heirs == 0 else death.at
+            took.append(seen - began)
+    if not took:
+        return Findings()
+    assert max(took) <= spread * LEASE_S, f"the first reclaim came {max(took):.1f} s after the kill"
+    return Findings(recovery_s=round(max(took), 2))

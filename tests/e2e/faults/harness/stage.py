@@ -1,0 +1,353 @@
+"""A stage: one Redis, one emulator, any number of workers behind proxies, and what the outside knows of them.
+
+The stage is the caller of every fault, so it knows when each happened; before a fault that may cause duplicates
+it writes down (`note`) what the worker had sent by then and not yet settled. That is the bound which the ledger
+holds duplicates against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import redis.exceptions
+
+from dispatcher.queue.keys import Keys
+from dispatcher.queue.script import Script
+from harness.processes import EmulatorServer, RedisServer, WorkerProcess
+from harness.proxy import Fault, Proxy
+from harness.waiting import until
+
+PROJECT = "demo-orchard-41"
+LEASE_S = 2.0
+STREAMS = ("high", "due", "normal", "bulk")
+SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
+
+Message = tuple[str, str]
+"""(id in its data, target value): how all three logs know one message."""
+
+
+@dataclass
+class Asked:
+    """One message in the producer's log: what may become of it."""
+
+    project: str
+    may: frozenset[str]
+    entries: int = 1
+
+
+@dataclass
+class Cut:
+    """A moment at which a worker, or its connection, was lost, with the messages it had not settled by then."""
+
+    what: str
+    at: float
+    unsettled: frozenset[Message]
+
+
+@dataclass
+class Death:
+    """A kill, and who can take over."""
+
+    worker: WorkerProcess
+    at: float
+    pending: int
+    heirs: int
+
+
+@dataclass
+class Stage:
+    """Starts everything on entering, ends everything on leaving.
+
+    Args:
+        folder: of its own.
+        seed: of every choice that is left to chance.
+        projects: with credentials.
+        redis_options: further options of the server.
+        settings: of every worker, `DISPATCHER_` left out.
+    """
+
+    folder: Path
+    seed: int
+    projects: Sequence[str] = (PROJECT,)
+    redis_options: Sequence[str] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.keys = Keys()
+        self.redis = RedisServer(self.folder / "redis", options=self.redis_options)
+        self.emulator = EmulatorServer(self.folder, self.projects)
+        self.workers: list[WorkerProcess] = []
+        self.asked: dict[Message, Asked] = {}
+        self.cuts: list[Cut] = []
+        self.deaths: list[Death] = []
+        # Reclaims that no log tells of, because their worker died of them.
+        self.reclaims: list[float] = []
+        self.faults = 0
+        self._numbers = itertools.count(1)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.redis.client.aclose)
+            for process in (self.redis, self.emulator):
+                stack.push_async_callback(_end, process)
+                await process.start()
+            await self.load_scripts()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def load_scripts(self) -> None:
+        """So that a call of a script is known by its hash from the first one on."""
+        for name in SCRIPTS:
+            await self.redis.client.script_load(Script(name).source)
+
+    # Workers
+
+    async def worker(self, *, ready: bool = True, **settings: Any) -> WorkerProcess:
+        """Start one more worker, behind two proxies of its own; by default wait until it holds its leases."""
+        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis.path))
+        fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
+        values = {
+            "redis_url": f"redis://127.0.0.1:{redis_proxy.port}",
+            "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
+            "credentials": self.emulator.keys,
+            "transport": "batch",
+            "lease_s": LEASE_S,
+            "drain_s": 10,
+            "quota_per_minute": 6_000_000,
+            "http_port": 0,
+            "log_format": "json",
+            **self.settings,
+            **settings,
+        }
+        environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
+        worker = WorkerProcess(f"worker {len(self.workers) + 1}", redis_proxy, fcm, environment)
+        self.workers.append(worker)
+        self._stack.push_async_callback(worker.close)
+        self._stack.push_async_callback(_end, worker)
+        await worker.start()
+        if ready:
+            await until(lambda: self.leased(worker), what=f"{worker.name} holds its leases")
+            worker.began = time.monotonic()
+        return worker
+
+    async def crew(self, count: int, **settings: Any) -> list[WorkerProcess]:
+        """Start several at once."""
+        return list(await asyncio.gather(*(self.worker(**settings) for _ in range(count))))
+
+    async def leased(self, worker: WorkerProcess) -> bool:
+        """Whether it holds its lease in every project."""
+        names = [self.keys.lease(project, worker.consumer) for project in self.projects]
+        return await self.redis.client.exists(*names) == len(names)
+
+    @property
+    def live(self) -> list[WorkerProcess]:
+        """Workers that run."""
+        return [worker for worker in self.workers if worker.alive]
+
+    # Faults
+
+    async def note(self, worker: WorkerProcess, what: str) -> Cut:
+        """Write down what this worker has in its hands at this moment."""
+        at = time.time()
+        unsettled: set[Message] = set()
+        for project in self.projects:
+            unsettled.update(await self.unsettled(project, worker.consumer))
+        cut = Cut(f"{what} {worker.name}", at, frozenset(unsettled))
+        self.cuts.append(cut)
+        self.faults += 1
+        return cut
+
+    def noting(self, worker: WorkerProcess, what: str) -> Callable[[], Any]:
+        """`note`, as something to do before a fault."""
+        return lambda: self.note(worker, what)
+
+    async def kill(self, worker: WorkerProcess) -> Cut:
+        """kill -9."""
+        await worker.kill()
+        at = time.monotonic()
+        cut = await self.note(worker, "kill")
+        heirs = [heir for heir in self.live if heir.began + LEASE_S < at]
+        self.deaths.append(Death(worker, at, len(cut.unsettled), len(heirs)))
+        return cut
+
+    def freeze(self, worker: WorkerProcess) -> None:
+        """SIGSTOP."""
+        self.faults += 1
+        worker.signal(signal.SIGSTOP)
+
+    def thaw(self, worker: WorkerProcess) -> None:
+        """SIGCONT."""
+        worker.signal(signal.SIGCONT)
+
+    def script_fault(self, worker: WorkerProcess, script: str, **fault: Any) -> Fault:
+        """Something that happens to this worker's next call of a script."""
+        return worker.redis.inject(Fault(match=Script(script).sha.encode(), **fault))
+
+    # The queue from outside
+
+    async def unsettled(self, project: str, consumer: str) -> list[Message]:
+        """Messages of the entries that are pending for a consumer."""
+        client = self.redis.client
+        found: list[Message] = []
+        for stream in STREAMS:
+            key = self.keys.stream(project, stream)  # type: ignore[arg-type]
+            if not await client.exists(key):
+                continue
+            try:
+                pending = await client.xpending_range(
+                    key, "dispatcher", "-", "+", 20_000, consumername=consumer
+                )
+            except redis.exceptions.ResponseError:
+                continue  # no group yet
+            ids = [row["message_id"] for row in pending]
+            async with client.pipeline(transaction=False) as pipe:
+                for entry_id in ids:
+                    pipe.xrange(key, entry_id, entry_id)
+                for entries in await pipe.execute() if ids else []:
+                    for _, fields in entries:
+                        found += messages_of(fields)
+        return found
+
+    async def waiting(self, project: str = PROJECT) -> int:
+        """Jobs that are not settled, wherever they stand."""
+        client = self.redis.client
+        async with client.pipeline(transaction=False) as pipe:
+            for stream in STREAMS:
+                pipe.xlen(self.keys.stream(project, stream))  # type: ignore[arg-type]
+            pipe.zcard(self.keys.delayed(project))
+            return sum(await pipe.execute())
+
+    async def pending(self, worker: WorkerProcess, project: str = PROJECT) -> int:
+        """Entries that this worker has read and not settled."""
+        return len(await self.unsettled(project, worker.consumer))
+
+    async def settled(self, within: float = 60.0, projects: Iterable[str] = ()) -> None:
+        """Wait until nothing waits any more."""
+
+        async def nothing() -> bool:
+            for project in projects or self.projects:
+                if await self.waiting(project):
+                    return False
+            return True
+
+        await until(nothing, within, "everything is settled")
+
+    async def describe(self) -> None:
+        """Print what is left, for whoever looks into a failure."""
+        client = self.redis.client
+        for project in self.projects:
+            if not await self.waiting(project):
+                continue
+            print(project, await client.hgetall(self.keys.control(project)))
+            print("delayed", (await client.zrange(self.keys.delayed(project), 0, 2, withscores=True)))
+            for stream in STREAMS:
+                key = self.keys.stream(project, stream)  # type: ignore[arg-type]
+                if await client.exists(key):
+                    print(stream, await client.xlen(key), await client.xinfo_consumers(key, "dispatcher"))
+        for worker in self.live:
+            for series, value in (await worker.metrics()).items():
+                if value and "bucket" not in series:
+                    print(worker.name, series, value)
+
+    # The producer
+
+    async def produce(
+        self,
+        count: int,
+        *,
+        project: str = PROJECT,
+        lane: str = "normal",
+        may: Iterable[str] = ("accepted",),
+        tokens: int = 0,
+        target: str = "",
+        size: int = 0,
+        client: Any = None,
+        **fields: str,
+    ) -> list[str]:
+        """Enqueue jobs and write them into the producer's log; returns their ids (and the messages' own).
+
+        Args:
+            count: how many jobs.
+            project, lane: where.
+            may: the statuses that are right for these.
+            tokens: 0: one token a job, a new one each; N: jobs for N tokens.
+            target: one token for all of them instead.
+            size: bytes of filling in each message.
+            client: another way to Redis than the direct one.
+            fields: further fields of each entry.
+        """
+        key = self.keys.stream(project, lane)  # type: ignore[arg-type]
+        names = [f"m{next(self._numbers)}" for _ in range(count)]
+        for start in range(0, count, 500):
+            chunk = names[start : start + 500]
+            async with (client or self.redis.client).pipeline(transaction=False) as pipe:
+                for name in chunk:
+                    pipe.xadd(key, job(name, tokens, target, size) | fields)
+                replies = await pipe.execute(raise_on_error=False)
+            for name, reply in zip(chunk, replies, strict=True):
+                if isinstance(reply, Exception):
+                    raise reply
+                self.expect(job(name, tokens, target), may, project=project)
+        return names
+
+    def expect(
+        self,
+        fields: dict[str, str],
+        may: Iterable[str] = ("accepted",),
+        *,
+        entries: int = 1,
+        project: str = PROJECT,
+    ) -> None:
+        """Write a job into the producer's log that was enqueued by other means, `entries` times."""
+        for message in messages_of(fields):
+            self.asked[message] = Asked(project, frozenset(may), entries)
+
+    def expect_message(self, name: str, target: str, may: Iterable[str] = ("accepted",)) -> None:
+        """Write one message into the producer's log, by its id and its target."""
+        self.asked[name, target] = Asked(PROJECT, frozenset(may))
+
+
+def job(name: str, tokens: int = 0, target: str = "", size: int = 0) -> dict[str, str]:
+    """The fields of one entry."""
+    message: dict[str, Any] = {"data": {"id": name}}
+    if size:
+        message["data"]["filling"] = "x" * size
+    if tokens:
+        values = [f"{name}-{place}:APA91b{'x' * 40}" for place in range(tokens)]
+        return {"id": name, "message": json.dumps(message), "tokens": json.dumps(values)}
+    message["token"] = target or f"{name}:APA91b{'x' * 40}"
+    return {"id": name, "message": json.dumps(message)}
+
+
+def messages_of(fields: dict[str, str]) -> list[Message]:
+    """The messages that an entry of ours stands for, also after its tokens were cut."""
+    message = json.loads(fields["message"])
+    name = message["data"]["id"]
+    return (
+        [(name, value) for value in json.loads(fields["tokens"])]
+        if "tokens" in fields
+        else [(name, message["token"])]
+    )
+
+
+async def _end(process: Any) -> None:
+    """However it stands, it ends now: what a test has to say about ends, it has said."""
+    if isinstance(process, EmulatorServer):
+        await process.close()
+    elif process.alive:
+        await process.kill()

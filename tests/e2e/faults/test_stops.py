@@ -1,0 +1,149 @@
+"""Workers that fall silent, or are asked to go: they neither send what is no longer theirs, nor lose what is."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+from harness.proxy import Fault
+from harness.stage import Stage
+from harness.waiting import until
+
+
+async def test_a_late_retry_of_a_worker_that_slept_past_its_lease_does_not_count(stage: Stage, close):
+    """Its messages were taken over and accepted; the 503 it wakes up to changes nothing any more."""
+    first = await stage.worker()
+    await stage.emulator.script({"per": "request", "wire": "batch", "error": "UNAVAILABLE", "times": 1})
+    answer = first.fcm.inject(Fault(b"POST /batch", "hold reply"))
+    await stage.produce(1, tokens=200)
+    await answer.hit.wait()
+    stage.freeze(first)
+    await stage.worker()
+    await stage.settled()
+    answer.release()
+    stage.thaw(first)
+    await until(lambda: counted(first, "stale_settlements_total"))
+    found = await close(stage)
+    assert (found["duplicates"], found["sends"]) == (0, 200)
+
+
+async def test_a_late_accepted_of_a_worker_that_slept_past_its_lease_counts_once(stage: Stage, close):
+    """First wins: what was on the wire is accepted twice by FCM, and recorded once."""
+    first = await stage.worker()
+    answer = first.fcm.inject(Fault(b"POST /batch", "hold reply"))
+    await stage.produce(1, tokens=200)
+    await answer.hit.wait()
+    stage.freeze(first)
+    await stage.note(first, "sleep of")
+    await stage.worker()
+    await stage.settled()
+    answer.release()
+    stage.thaw(first)
+    await until(lambda: counted(first, "stale_settlements_total"))
+    found = await close(stage)
+    assert found["duplicates"] == found["bound"] == 200
+
+
+@pytest.mark.parametrize("transport", ["batch", "v1"])
+async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have(
+    stage: Stage, close, transport
+):
+    """Neither what waits for a slot nor the rest of a batch that is being sent message by message."""
+    await stage.emulator.script(latency=0.3)
+    first = await stage.worker(transport=transport, max_concurrent_requests=2, batch_size=20)
+    await stage.produce(120)
+    await until(stage.emulator.arrived)
+    stage.freeze(first)
+    await stage.note(first, "sleep of")
+    await stage.emulator.script()
+    await stage.worker(transport=transport)
+    await stage.settled()
+    stage.thaw(first)
+    await until(lambda: counted(first, "leases_lost_total"))
+    await until(lambda: idle(first))
+    found = await close(stage)
+    assert found["duplicates"] <= (40 if transport == "batch" else 2)
+
+
+async def test_a_sigterm_in_full_flow_loses_nothing_and_repeats_nothing(stage: Stage, close):
+    """What is on the wire is settled, the rest handed back, and no attempt is charged."""
+    await stage.emulator.script(latency=0.3)
+    first = await stage.worker(max_concurrent_requests=4, batch_size=50)
+    await stage.produce(3000)
+    await until(stage.emulator.arrived)
+    stage.faults += 1
+    await first.metrics()
+    assert await first.stop() == 0
+    await stage.emulator.script()
+    await stage.worker()
+    await stage.settled()
+    found = await close(stage, counters=False)
+    assert found["duplicates"] == 0
+    assert await attempts(stage) == {1}
+
+
+async def test_a_second_sigterm_ends_at_once_and_costs_only_what_was_on_the_wire(stage: Stage, close):
+    """The fast exit: nothing is awaited."""
+    await stage.emulator.script(latency=5.0)
+    first = await stage.worker(max_concurrent_requests=2, batch_size=50)
+    await stage.produce(500)
+    await until(stage.emulator.arrived)
+    first.signal(signal.SIGTERM)
+    await until(lambda: first.said("worker_draining"))
+    await stage.note(first, "second SIGTERM of")
+    first.signal(signal.SIGTERM)
+    assert await first.ended(within=3) == 0
+    await stage.emulator.script()
+    await stage.worker()
+    await stage.settled()
+    found = await close(stage, counters=False)
+    assert found["duplicates"] <= 100
+
+
+@pytest.mark.thorough
+async def test_a_rolling_restart_of_three_workers_under_load(stage: Stage, close):
+    """A deployment: each is replaced in turn, while jobs keep coming."""
+    await stage.emulator.script(latency=0.1)
+    flow = {"max_concurrent_requests": 4, "batch_size": 50}
+    old = await stage.crew(3, **flow)
+    done = asyncio.Event()
+
+    async def load() -> int:
+        sent = 0
+        while not done.is_set():
+            sent += len(await stage.produce(100))
+            await until(lambda: few(stage), 30)
+        return sent
+
+    loading = asyncio.create_task(load())
+    for worker in old:
+        stage.faults += 1
+        await stage.worker(**flow)
+        await worker.metrics()
+        assert await worker.stop() == 0
+    done.set()
+    assert await loading > 1000
+    await stage.settled()
+    found = await close(stage, counters=False)
+    assert found["duplicates"] == 0
+    assert await attempts(stage) == {1}
+
+
+async def few(stage: Stage) -> bool:
+    return await stage.waiting() < 1500
+
+
+async def counted(worker, name: str) -> float:
+    return await worker.counted(name)
+
+
+async def idle(worker) -> bool:
+    return await worker.counted("in_flight_messages") == 0
+
+
+async def attempts(stage: Stage) -> set[int]:
+    """How many sends the outcomes tell of."""
+    from harness.ledger import read_outcomes  # noqa: PLC0415 - one reader
+
+    return {outcome["attempts"] for ended in (await read_outcomes(stage)).values() for outcome in ended}

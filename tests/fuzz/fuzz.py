@@ -1,0 +1,651 @@
+"""Feeds the decoders what no sender should send, and looks whether they keep what they promise.
+
+    python tests/fuzz/fuzz.py --inputs 1000000 [--seed 1] [--processes 2] [--target message]
+
+Each input is a right one (tests/golden, and the seeds below) with bytes flipped, cut, doubled, swapped, or mixed with
+another. A decoder may refuse it in the way its docstring says; `PERMITTED` lists the exceptions that are part of that
+way, and any other exception, or a promise broken, is a finding. Findings are printed with the input as it can be
+pasted into a test; the exit code is 1. The same seed gives the same inputs, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import multiprocessing
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from dispatcher.errors import MultipartError
+from dispatcher.model import Fate, Job, JobState, Refusal, SendError
+from dispatcher.policy.classify import classify
+from dispatcher.protocol import answer, batch, condition, job, message, multipart
+from dispatcher.protocol.rules import Checks
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CHUNK = 10_000
+MOST_FINDINGS = 5  # of one kind: the rest are the same mistake
+
+PERMITTED: dict[str, tuple[type[Exception], ...]] = {
+    "message": (),
+    "condition": (),
+    "job": (),
+    "multipart": (MultipartError,),  # no delimiter line at all
+    "batch request": (MultipartError,),  # the same, and no boundary in the Content-Type
+    "batch answer": (),
+    "v1 answer": (),
+}
+"""All that a decoder may raise."""
+
+# Right inputs.
+
+MESSAGES = [
+    orjson.dumps(document)
+    for document in (
+        {"token": "fQ7x:APA91b", "notification": {"title": "Hi", "body": "Grüße ✓"}},
+        {"token": "t", "data": {"k": "v", "l": "\n"}, "android": {"ttl": "3.5s", "priority": "high"}},
+        {"topic": "/topics/news", "fcm_options": {"analytics_label": "l"}},
+        {"condition": "'a' in topics && ('b' in topics || !('c' in topics))"},
+        {"message": {"token": "t", "androidV2": {"ttl": "5s", "backgroundSync": {}}}},
+        {
+            "token": "t",
+            "android": {
+                "collapseKey": "c",
+                "notification": {
+                    "color": "#aabbcc",
+                    "eventTime": "2026-01-31T08:00:00Z",
+                    "visibility": "PUBLIC",
+                    "notificationCount": 3,
+                    "vibrateTimings": ["0.5s"],
+                    "lightSettings": {"color": {"red": 1}, "lightOnDuration": "1s", "lightOffDuration": "2s"},
+                },
+            },
+        },
+        {
+            "fid": "f",
+            "webpush": {
+                "headers": {"TTL": "60", "Urgency": "high"},
+                "notification": {
+                    "title": "w",
+                    "actions": [{"action": "a", "title": "t"}],
+                    "vibrate": [1, 2.5],
+                },
+                "fcm_options": {"link": "https://x"},
+            },
+            "apns": {
+                "headers": {"apns-expiration": "1767225600", "apns-priority": "5"},
+                "payload": {"aps": {"alert": {"loc-args": ["x"]}, "badge": 42, "sound": {"volume": 0.5}}},
+                "live_activity_token": "x",
+            },
+        },
+        {"data": {"k": "x" * 2500}, "topic": "news"},
+    )
+]
+CONDITIONS = [
+    b"'a' in topics",
+    b"'a' in topics || 'b' in topics && 'c' in topics",
+    b"!('a' in topics && ('b' in topics || !'c' in topics))",
+    b" ( ( 'a'  IN\ttopics ) ) ",
+]
+JOBS = [
+    [b"message", MESSAGES[0]],
+    [b"message", MESSAGES[1], b"id", b"mine", b"expires_at", b"4102444800.5", b"attributes", b'{"a":1}'],
+    [
+        b"message",
+        b'{"data":{"k":"v"}}',
+        b"tokens",
+        b'["a","b","c"]',
+        b"campaign",
+        b"c",
+        b"on_unknown",
+        b"give_up",
+    ],
+    [b"message", b"{}", b"group", b"key", b"validate_only", b"1", b"deliver_at", b"1731000000"],
+    [
+        b"message",
+        b"{}",
+        b"tokens",
+        b'["a","b"]',
+        b"_state",
+        b'{"id":"1-0","lane":"high","at":1,"places":[0,2],"sends":1}',
+    ],
+    [
+        b"operation",
+        b"topic.subscribe",
+        b"request",
+        b"{}",
+        b"new",
+        b"\xff",
+        b"dedup_key",
+        b"d",
+        b"traceparent",
+        b"00-",
+    ],
+]
+_BAD = [
+    answer.fcm_error("UNREGISTERED"),
+    answer.fcm_error("INVALID_ARGUMENT", violations=[("message.token", "no")]),
+    answer.fcm_error("QUOTA_EXCEEDED", quota=[("project:p", "per minute")]),
+    answer.fcm_error("THIRD_PARTY_AUTH_ERROR", apns=(403, "InvalidProviderToken")),
+    answer.error_info(
+        429, "RESOURCE_EXHAUSTED", "x", reason="RATE_LIMIT_EXCEEDED", domain="d", metadata={"a": "b"}
+    ),
+    answer.rpc_error(
+        503, "UNAVAILABLE", "x", [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3.5s"}]
+    ),
+    answer.rpc_error(401, "UNAUTHENTICATED", "x", in_array=True),
+]
+ANSWERS = [body for _, body in _BAD] + [
+    answer.success_body("projects/p/messages/0:1%f"),
+    b'{"error":"text"}',
+    b"<html>502</html>",
+]
+RETRY_AFTER = [
+    None,
+    "0",
+    "42",
+    "Sun, 06 Nov 1994 08:50:37 GMT",
+    "9" * 300,
+    "-1",
+    "soon",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+]
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+_PARTS = [batch.SubAnswer(str(number), *_BAD[number % len(_BAD)]) for number in range(1, 5)]
+_PARTS[1] = batch.SubAnswer("2", 200, answer.success_body("projects/p/messages/2"), {"Retry-After": "1"})
+BATCH_ANSWERS = [
+    batch.encode_response(_PARTS, "b"),
+    batch.encode_response(
+        [
+            batch.SubAnswer(f"<x + {n}>", 200, answer.success_body(f"projects/p/messages/{n}"))
+            for n in range(1, 5)
+        ],
+        "b",
+    ),
+    batch.encode_response([batch.SubAnswer(None, 200, answer.success_body("n"))] * 4, "b").replace(
+        b"\r\n", b"\n"
+    ),
+]
+BATCH_REQUESTS = [
+    batch.encode_request("demo", [b'{"message":%b}' % body for body in MESSAGES[:3]], "b"),
+    *(
+        (GOLDEN / name).read_bytes().partition(b"\r\n\r\n")[2].replace(boundary, b"b")
+        for name, boundary in (
+            ("firebase-admin-node-sendAll.bin", b"__END_OF_PART__"),
+            ("firebase-admin-python-send_all.bin", b"===============5984822146290072262=="),
+        )
+    ),
+]
+WORDS = [
+    *(
+        b'"',
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"--b",
+        b"--b--",
+        b"--",
+        b"\x00",
+        b"\xff",
+    ),
+    *(
+        b"\\u0000",
+        b"\\ud800",
+        b"\\u003a",
+        b"null",
+        b"true",
+        b"1e999",
+        b"-1",
+        b"0.1",
+        b"9" * 25,
+        b"\xc3\xa9",
+        b"\xed\xa0\x80",
+    ),
+    *(
+        b'"token"',
+        b'"topic":',
+        b'"message":',
+        b'"data"',
+        b'"android":',
+        b'"apns"',
+        b'"aps":',
+        b'"ttl":"',
+        b'"error":',
+    ),
+    *(
+        b"Content-ID: 1",
+        b"HTTP/1.1 200 OK",
+        b"Content-Length: 9",
+        b"'a' in topics",
+        b" && ",
+        b"(",
+        b")",
+        b"!",
+        b"s",
+    ),
+    *(b"[" * 120, b'{"a":' * 60, b"{}", b"[]", b'""', b'"a":1,', b"\xef\xbb\xbf", b"1731000000", b"/topics/"),
+]
+
+
+def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    """`data` after one to four accidents."""
+    held = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
+        size = len(held)
+        at = rng.randrange(size + 1)
+        kind = rng.randrange(9)
+        if kind == 0 and size:
+            held[min(at, size - 1)] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            held[at:at] = rng.choice(WORDS)
+        elif kind == 2:
+            held[at : at + rng.randrange(1, 20)] = b""
+        elif kind == 3:
+            held[at : at + rng.randrange(1, 8)] = rng.choice(WORDS)
+        elif kind == 4:
+            del held[at:]
+        elif kind == 5:
+            piece = held[at : at + rng.randrange(1, 60)]
+            held[at:at] = piece
+        elif kind == 6:
+            other = rng.choice(others)
+            start = rng.randrange(len(other) + 1)
+            held[at : at + rng.randrange(30)] = other[start : start + rng.randrange(80)]
+        elif kind == 7:
+            held[at:at] = rng.randbytes(rng.randrange(1, 6))
+        else:
+            other = rng.choice(others)
+            held = held[:at] + other[rng.randrange(len(other) + 1) :]
+    return bytes(held)
+
+
+STRANGE = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        42,
+        2**31,
+        2**63,
+        1.5,
+        1e300,
+        "",
+        "x",
+        "1",
+        "-1",
+        "5s",
+        "1e3s",
+        "#aabbcc",
+        "high",
+    ),
+    *(
+        "https://x",
+        "/topics/a",
+        "a b",
+        "\n--b",
+        "é",
+        "\u2028",
+        "'a' in topics",
+        "0" * 30,
+        "x" * 4100,
+        [],
+        {},
+        [[]],
+        {"a": 1},
+    ),
+    *([None], ["x"], [1], {"": ""}, {"token": "t"}, {"aps": {"badge": "1"}}, {"from": "x"}, {"TTL": "60"}),
+]
+NAMES = [
+    *(
+        "token",
+        "topic",
+        "condition",
+        "fid",
+        "data",
+        "android",
+        "apns",
+        "webpush",
+        "notification",
+        "ttl",
+        "headers",
+        "aps",
+    ),
+    *(
+        "fcm_options",
+        "fcmOptions",
+        "collapseKey",
+        "payload",
+        "badge",
+        "sound",
+        "from",
+        "google.x",
+        "",
+        "color",
+        "message",
+    ),
+    *(
+        "error",
+        "details",
+        "@type",
+        "errorCode",
+        "status",
+        "fieldViolations",
+        "violations",
+        "retryDelay",
+        "TTL",
+        "x",
+    ),
+]
+
+
+def strange(rng: random.Random) -> object:
+    """A value that may be out of place; a new one each time, for it is built upon."""
+    return copy.deepcopy(rng.choice(STRANGE))
+
+
+def rearranged(data: bytes, rng: random.Random) -> bytes:
+    """Valid JSON after one to three changes of names or values, written compactly or at length."""
+    holder = [orjson.loads(data)]
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        place: list[object] | dict[str, object] = holder
+        while True:
+            keys = list(range(len(place))) if isinstance(place, list) else list(place)
+            key = rng.choice(keys) if keys else None
+            inner = place[key] if keys else None
+            if isinstance(inner, (list, dict)) and inner and rng.random() < 0.75:
+                place = inner
+                continue
+            break
+        kind = rng.randrange(4)
+        if isinstance(place, dict) and (kind == 0 or not keys):
+            place[rng.choice(NAMES)] = strange(rng)
+        elif isinstance(place, dict) and kind == 1:
+            place[rng.choice(NAMES)] = place.pop(key)
+        elif kind == 2 and place is not holder:
+            del place[key]
+        elif keys:
+            place[key] = strange(rng)
+    return orjson.dumps(holder[0], option=rng.choice((None, orjson.OPT_INDENT_2)))
+
+
+def wrong(seeds: list[bytes], rng: random.Random) -> bytes:
+    """One of these JSON texts, broken or with something else in it."""
+    data = rng.choice(seeds)
+    if rng.random() < 0.4 or data[:1] == b"<":
+        return mutated(data, seeds, rng)
+    return rearranged(data, rng)
+
+
+# What each decoder promises. Each returns the name of what came of the input, for the counts.
+
+
+def fuzz_message(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    raw = wrong(MESSAGES, rng)
+    strict, targetless = rng.random() < 0.8, rng.random() < 0.2
+    checks = Checks(rng.choice((4096, 2048, 10)), rng.random() < 0.5)
+    now = rng.uniform(0, 1e10)
+
+    def run() -> str:
+        read = message.read_message(raw, strict=strict, targetless=targetless, checks=checks)
+        message.target_of(raw)
+        if isinstance(read, Refusal):
+            assert "; " in read.reason
+            return f"refused: {read.code}"
+        asked = Job(
+            *("1-0", "normal", "p", [b"message", raw], 0, "1-0", "normal", read.raw, read.kind),
+            [read.value] if not targetless else ["t", "é"],
+            targetless,
+            1e9,
+            rng.choice((1e9 + 60, 2e9)),
+            lifetimes=read.lifetimes,
+            state=JobState("1-0", "normal", 1e9, sends=1),
+        )
+        for body in message.bodies(asked, now):
+            sent = orjson.loads(body)["message"]
+            assert isinstance(sent, dict)
+            assert b"\n--" not in body, "a line that could be a boundary"
+            assert [sent[kind] for kind in ("token", "topic", "condition", "fid") if sent.get(kind)]
+        return "read with warnings" if read.warnings else "read"
+
+    return (raw, strict, targetless, checks, now), run
+
+
+def fuzz_condition(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    text = mutated(rng.choice(CONDITIONS), CONDITIONS, rng).decode("utf-8", "replace")
+
+    def run() -> str:
+        read = condition.parse(text)
+        if isinstance(read, condition.Misread):
+            return "misread"
+        assert isinstance(read.evaluate({"a"}), bool)
+        assert 1 <= len(read.topics) <= condition.TOPICS_LIMIT
+        return "read"
+
+    return text, run
+
+
+def fuzz_job(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    fields = list(rng.choice(JOBS))
+    others = [value for entry in JOBS for value in entry]
+    named = fields[::2]
+    for place in rng.sample(range(len(fields)), rng.choice((1, 1, 2))):
+        if rng.random() < 0.2:
+            fields[place] = rng.choice(others)
+        elif place % 2 and named[place // 2] == b"message" and rng.random() < 0.7:
+            fields[place] = rearranged(fields[place], rng)
+        else:
+            fields[place] = mutated(fields[place], others, rng)
+    stream = rng.choice(("high", "due", "normal", "bulk"))
+    limits = job.DecodeLimits(strict=rng.random() < 0.8, max_job_bytes=rng.choice((262_144, 200)))
+
+    def run() -> str:
+        read = job.decode_entry("demo", stream, "1731000000123-4", fields, limits)
+        job.dead_fields(read, list(range(len(read.values))))
+        if read.refusal is not None:
+            return f"refused: {read.refusal.code}"
+        assert read.values
+        assert len(message.bodies(read, 1e9)) == len(read.values)
+        state = read.state or JobState(read.entry_id, read.lane, read.enqueued_at)
+        flat = [text.encode() for text in job.encode_retry_fields(read, state)]
+        again = job.decode_entry("demo", "due", "1731000000124-0", flat, limits)
+        if limits.max_job_bytes > 200:
+            assert again.refusal is None, again.refusal
+            assert (again.values, again.message, again.id) == (read.values, read.message, read.id)
+        return "read"
+
+    return (fields, stream, limits), run
+
+
+def fuzz_multipart(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    seeds = BATCH_ANSWERS + BATCH_REQUESTS
+    body = mutated(rng.choice(seeds), seeds, rng)
+
+    def run() -> str:
+        read = multipart.read(body, "b")
+        assert sum(len(part.body) for part in read.parts) <= len(body)
+        return "closed" if read.closed else "open"
+
+    return body, run
+
+
+def fuzz_batch_request(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    body = mutated(rng.choice(BATCH_REQUESTS), BATCH_REQUESTS, rng)
+
+    def run() -> str:
+        return f"{len(batch.decode_request('multipart/mixed; boundary=b', body))} requests"
+
+    return body, run
+
+
+def fuzz_batch_answer(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    body = mutated(rng.choice(BATCH_ANSWERS), BATCH_ANSWERS, rng)
+    expected = rng.choice((4, 4, 4, 1, 3, 5))
+
+    def run() -> str:
+        read = batch.decode_response("multipart/mixed; boundary=b", body, expected, date=DATE)
+        assert read is not None
+        assert len(read.responses) == expected
+        lost = 0
+        for response in read.responses:
+            assert bool(response.message_id) != (response.error is not None)
+            if response.error is not None:
+                lost += response.error.fate is Fate.UNKNOWN
+                judged(response.error)
+        return f"{lost} of unknown fate"
+
+    return (body, expected), run
+
+
+def fuzz_answer(rng: random.Random) -> tuple[object, Callable[[], str]]:
+    body = wrong(ANSWERS, rng)
+    status = rng.choice((200, 200, 204, 400, 401, 403, 404, 429, 500, 503, 302))
+    retry_after = rng.choice(RETRY_AFTER)
+    if retry_after and rng.random() < 0.5:
+        retry_after = mutated(retry_after.encode(), [DATE.encode()], rng).decode("latin-1")
+    date = rng.choice((DATE, None, mutated(DATE.encode(), [DATE.encode()], rng).decode("latin-1")))
+
+    def run() -> str:
+        read = answer.read_answer(status, retry_after, date, body)
+        assert bool(read.message_id) != (read.error is not None)
+        if read.error is None:
+            return "accepted"
+        judged(read.error)
+        return f"{read.error.fate}: {classify(read.error, 'token').action}"
+
+    return (status, retry_after, date, body), run
+
+
+def judged(error: SendError) -> None:
+    """What follows from it is within bounds."""
+    assert error.retry_after is None or 0 <= error.retry_after <= 1e9
+    assert len(error.reason) <= 1000
+    classify(error, "token")
+
+
+TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] = {
+    "message": fuzz_message,
+    "condition": fuzz_condition,
+    "job": fuzz_job,
+    "multipart": fuzz_multipart,
+    "batch request": fuzz_batch_request,
+    "batch answer": fuzz_batch_answer,
+    "v1 answer": fuzz_answer,
+}
+SHARES = {
+    "message": 30,
+    "condition": 5,
+    "job": 15,
+    "multipart": 15,
+    "batch request": 5,
+    "batch answer": 15,
+    "v1 answer": 15,
+}
+"""Of 100 inputs; all together are one million in `make fuzz`."""
+
+
+class Task(NamedTuple):
+    """Some inputs of one target; `number` makes them others than those of the next task."""
+
+    target: str
+    number: int
+    inputs: int
+    seed: int
+
+
+class Result(NamedTuple):
+    """What came of a task."""
+
+    target: str
+    counts: Counter[str]
+    findings: list[str]
+    seconds: float
+
+
+def work(task: Task) -> Result:
+    """Runs one task."""
+    rng = random.Random(f"{task.seed}/{task.target}/{task.number}")
+    make, permitted = TARGETS[task.target], PERMITTED[task.target]
+    counts: Counter[str] = Counter()
+    findings: list[str] = []
+    started = time.perf_counter()
+    for _ in range(task.inputs):
+        given, run = make(rng)
+        try:
+            counts[run()] += 1
+        except permitted as error:
+            counts[f"permitted: {type(error).__name__}"] += 1
+        except Exception:  # noqa: BLE001 - any at all is what is looked for
+            counts["FINDING"] += 1
+            if len(findings) < MOST_FINDINGS:
+                findings.append(f"{task.target}: {given!r}\n{traceback.format_exc(limit=-3)}")
+    return Result(task.target, counts, findings, time.perf_counter() - started)
+
+
+def tasks(inputs: int, seed: int, target: str) -> list[Task]:
+    """All the work, in pieces."""
+    found = []
+    for name, share in SHARES.items():
+        if target not in ("", name):
+            continue
+        left = inputs if target else max(1, inputs * share // 100)
+        found += [
+            Task(name, number, min(CHUNK, left - number * CHUNK), seed) for number in range(-(-left // CHUNK))
+        ]
+    return found
+
+
+def main() -> int:
+    """Runs what the command line asks for; 1 if anything was found."""
+    parser = argparse.ArgumentParser(description="Fuzz the decoders of dispatcher/protocol.")
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--target", choices=["", *SHARES], default="")
+    asked = parser.parse_args()
+    todo = tasks(asked.inputs, asked.seed, asked.target)
+    counts: dict[str, Counter[str]] = {name: Counter() for name in SHARES}
+    seconds: Counter[str] = Counter()
+    findings: list[str] = []
+    if asked.processes > 1:
+        with multiprocessing.Pool(asked.processes) as pool:
+            results = list(pool.imap_unordered(work, todo))
+    else:
+        results = [work(task) for task in todo]
+    for result in results:
+        counts[result.target] += result.counts
+        seconds[result.target] += result.seconds
+        findings += result.findings
+    for name, found in counts.items():
+        total = found.total()
+        if total:
+            each = seconds[name] / total * 1e6
+            print(f"{name}: {total} inputs, {each:.0f} us each with its making")
+            print("   " + "; ".join(f"{what} {count}" for what, count in found.most_common(8)))
+    print(
+        f"{sum(found.total() for found in counts.values())} inputs, {len(findings)} findings, seed {asked.seed}"
+    )
+    for finding in findings[:20]:
+        print(finding, file=sys.stderr)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
