@@ -1,0 +1,397 @@
+"""`dispatcher send --tokens FILE`: one message to every token of a file, as multicast jobs of 500."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+from uuid import uuid4
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dispatcher.cli.options import open_queue
+from dispatcher.client import JobOptions
+from dispatcher.client.token_file import Form, TokenFile, TokenFileError, form_of
+from dispatcher.errors import DispatcherError, QueueError, SettingsError
+from dispatcher.model import Lane, Status
+from dispatcher.protocol.job import MAX_TOKENS, DecodeLimits, decode_entry, encode_job
+from dispatcher.queue.store import Queue
+from dispatcher.settings import Settings
+
+PIPELINE = 16
+"""Jobs enqueued in one round trip: a megabyte or two."""
+SHOWN = 20
+"""Bad rows that are named; of more, the number is told."""
+LOOK_MS = 200
+
+BadRows = Literal["skip", "stop"]
+
+
+class TokenRun(msgspec.Struct, kw_only=True):
+    """What is asked for.
+
+    Attributes:
+        file: with the tokens; `-`: standard input.
+        form: how it is written; None: by its name.
+        column: of a CSV file, member of JSON lines; "": `token` and the like.
+        from_line: pass over the rows before.
+        bad_rows: what to do at a row that is no token.
+        dry_run: read and report only.
+        wait_s: wait for the outcomes, for as long as one comes within this time; 0: do not.
+    """
+
+    file: Path
+    form: Form | None = None
+    column: str = ""
+    from_line: int = 1
+    bad_rows: BadRows = "skip"
+    dry_run: bool = False
+    wait_s: float = 0.0
+
+
+class Summary(msgspec.Struct, omit_defaults=True):
+    """What became of it, as `--json` prints it.
+
+    Attributes:
+        tokens: enqueued.
+        jobs: they are in; their ids are `<job>#1` and so on.
+        job: what the ids begin with.
+        seconds: from the first line read to the last job enqueued.
+        last_line: of the file, that was enqueued.
+        skipped: rows by what was wrong with them.
+        settled: outcomes by status, and code if there is one.
+        failure: why it ended early.
+    """
+
+    tokens: int = 0
+    jobs: int = 0
+    job: str = ""
+    seconds: float = 0.0
+    last_line: int = 0
+    skipped: dict[str, int] = {}
+    settled: dict[str, int] = {}
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was enqueued, and whatever was waited for was accepted."""
+        return not self.failure and all(name == Status.ACCEPTED for name in self.settled)
+
+
+class _Brief(msgspec.Struct):
+    """The part of an outcome that is counted here."""
+
+    job: str
+    status: str
+    code: str = ""
+
+
+_briefs = msgspec.json.Decoder(list[_Brief]).decode
+
+
+def send_tokens(
+    settings: Settings, project: str, message: dict[str, Any], lane: Lane, options: JobOptions, run: TokenRun
+) -> Summary:
+    """Do it; bad rows are told on standard error.
+
+    Raises:
+        SettingsError: the file cannot be opened, or the message is wrong.
+        QueueError: Redis is away from the start.
+    """
+    base = options.get("id") or f"send-{uuid4().hex[:8]}"
+    fields = _template(project, message, {**options, "id": base})
+    try:
+        # Standard input has no name and no size, and is not ours to close.
+        file: BinaryIO = sys.stdin.buffer if str(run.file) == "-" else run.file.open("rb", buffering=0)
+    except OSError as error:
+        raise SettingsError(f"--tokens {run.file}: cannot be read ({error.strerror})") from None
+    try:
+        return asyncio.run(_Sender(settings, project, lane, fields, base, run, file).run())
+    finally:
+        if file is not sys.stdin.buffer:
+            file.close()
+
+
+def _template(project: str, message: dict[str, Any], options: JobOptions) -> dict[str, str]:
+    """The fields that all jobs have, looked at as a worker will.
+
+    Raises:
+        SettingsError: it would refuse them.
+    """
+    fields = encode_job(message, tokens=["x"], **options)
+    flat = [text.encode() for pair in fields.items() for text in pair]
+    job = decode_entry(project, "normal", f"{int(time.time() * 1000)}-0", flat, DecodeLimits())
+    if job.refusal is not None:
+        raise SettingsError(job.refusal.reason)
+    for caution in job.warnings:
+        _say(f"warning: {caution.reason}")
+    return fields
+
+
+class _StopError(Exception):
+    """A bad row, where they are to end the run."""
+
+
+class _Sender:
+    def __init__(
+        self,
+        settings: Settings,
+        project: str,
+        lane: Lane,
+        fields: dict[str, str],
+        base: str,
+        run: TokenRun,
+        file: BinaryIO,
+    ) -> None:
+        self._settings = settings
+        self._project = project
+        self._lane: Lane = lane
+        self._fields = fields
+        self._run = run
+        self._name = "standard input" if str(run.file) == "-" else str(run.file)
+        size = 0 if str(run.file) == "-" else run.file.stat().st_size
+        self._file = _Counted(file)
+        form = run.form or form_of(run.file.name)
+        self._rows = TokenFile(
+            self._file, form, self._bad, column=run.column, size=size, from_line=run.from_line
+        )
+        self._summary = Summary(job=base, last_line=run.from_line - 1)
+        self._skipped: Counter[str] = Counter()
+        self._settled: Counter[str] = Counter()
+        self._done = 0
+        self._progress = _Bar(size, waiting=run.wait_s > 0)
+
+    async def run(self) -> Summary:
+        queue = open_queue(self._settings)
+        summary = self._summary
+        try:
+            after = "0-0"
+            if not self._run.dry_run:
+                # Away at once is one line without a word of the file.
+                await queue.ping()
+                after = await queue.last_record(self._project, "outcomes")
+            with self._progress:
+                watcher = asyncio.create_task(self._watch(queue, after)) if self._run.wait_s else None
+                began = time.monotonic()
+                try:
+                    await self._enqueue(queue)
+                except (TokenFileError, _StopError, QueueError, OSError) as error:
+                    summary.failure = self._failure(error)
+                summary.seconds = round(time.monotonic() - began, 3)
+                if watcher is not None:
+                    self._enqueued_all = True
+                    await watcher
+        finally:
+            await queue.aclose()
+        hidden = self._skipped.total() - SHOWN
+        if hidden > 0:
+            _say(f"and {hidden:,} more rows like these")
+        if self._rows.forgetful:
+            _say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
+        summary.skipped = dict(self._skipped)
+        summary.settled = dict(self._settled.most_common())
+        return summary
+
+    _enqueued_all = False
+
+    def _failure(self, error: Exception) -> str:
+        last = self._summary.last_line
+        if self._run.dry_run:
+            return f"{self._name}: {error}"
+        if isinstance(error, QueueError):
+            doubt = "" if "full" in str(error) else " (the last few may or may not be in)"
+            where = f"{error}; enqueued up to line {last}{doubt}"
+        else:
+            where = f"{self._name}: {error}; enqueued up to line {last}"
+        return f"{where}: go on with --from-line {last + 1}"
+
+    def _bad(self, line: int, reason: str) -> None:
+        if self._run.bad_rows == "stop":
+            raise _StopError(f"line {line}: {reason}")
+        self._skipped[_kind(reason)] += 1
+        if self._skipped.total() <= SHOWN:
+            self._progress.say(f"{self._name}:{line}: {reason}; skipped")
+
+    async def _enqueue(self, queue: Queue) -> None:
+        """Read, cut, add; a job holds 500 tokens, the last one fewer."""
+        rest: list[bytes] = []
+        rest_line = first_line = 0
+        jobs: list[dict[str, str | bytes]] = []
+        tokens_in = last_line = 0
+        try:
+            for tokens, lines in self._rows:
+                start = 0
+                while len(tokens) - start + len(rest) >= MAX_TOKENS:
+                    end = start + MAX_TOKENS - len(rest)
+                    first = first_line if rest else lines[start]
+                    jobs.append(self._job([*rest, *tokens[start:end]], first))
+                    last_line, rest, start = lines[end - 1], [], end
+                    if len(jobs) == PIPELINE:
+                        await self._add(queue, jobs, last_line)
+                        jobs = []
+                if start < len(tokens):
+                    if not rest:
+                        first_line = lines[start]
+                    rest += tokens[start:]
+                    rest_line = lines[-1]
+                tokens_in += len(tokens)
+                self._progress.read(self._file.count)
+        except (TokenFileError, _StopError, OSError):
+            # What came before is good.
+            await self._finish(queue, jobs, last_line, rest, rest_line, first_line)
+            raise
+        await self._finish(queue, jobs, last_line, rest, rest_line, first_line)
+
+    async def _finish(
+        self,
+        queue: Queue,
+        jobs: list[dict[str, str | bytes]],
+        last_line: int,
+        rest: list[bytes],
+        rest_line: int,
+        first_line: int,
+    ) -> None:
+        if rest:
+            jobs.append(self._job(rest, first_line))
+            last_line = rest_line
+        if jobs:
+            await self._add(queue, jobs, last_line)
+
+    def _job(self, tokens: list[bytes], first_line: int) -> dict[str, str | bytes]:
+        self._summary.jobs += 1
+        self._summary.tokens += len(tokens)
+        # No token has a quote or a backslash in it: the reader has seen to that.
+        job: dict[str, str | bytes] = {
+            **self._fields,
+            "tokens": b'["' + b'","'.join(tokens) + b'"]',
+            "id": f"{self._summary.job}#{self._summary.jobs}",
+        }
+        if "dedup_key" in self._fields:
+            job["dedup_key"] = f"{self._fields['dedup_key']}#{first_line}"
+        return job
+
+    async def _add(self, queue: Queue, jobs: list[dict[str, str | bytes]], last_line: int) -> None:
+        if not self._run.dry_run:
+            try:
+                await queue.enqueue(self._project, self._lane, jobs)
+            except QueueError:
+                self._summary.jobs -= len(jobs)
+                self._summary.tokens -= sum(str(job["tokens"]).count('","') + 1 for job in jobs)
+                raise
+        self._summary.last_line = last_line
+        self._progress.enqueued(self._summary.tokens)
+
+    async def _watch(self, queue: Queue, after: str) -> None:
+        """Count the outcomes of these jobs until all are in, or none has come for long."""
+        loop = asyncio.get_running_loop()
+        prefix = f"{self._summary.job}#"
+        seen_at = loop.time()
+        while not (self._enqueued_all and self._done >= self._summary.tokens):
+            entries = await queue.wait_records(
+                self._project, "outcomes", after=after, count=20, block_ms=LOOK_MS
+            )
+            for entry_id, fields in entries:
+                after = entry_id
+                for value in fields[1::2]:
+                    for brief in _briefs(value):
+                        if brief.job.startswith(prefix):
+                            self._settled[f"{brief.status} {brief.code}".rstrip()] += 1
+                            self._done += 1
+                            seen_at = loop.time()
+            self._progress.settled(self._done)
+            if not self._enqueued_all:
+                seen_at = loop.time()
+            elif loop.time() - seen_at > self._run.wait_s:
+                raise DispatcherError(
+                    f"{self._done:,} of {self._summary.tokens:,} settled, and nothing new within {self._run.wait_s:g} s: "
+                    "see that a worker serves this project: dispatcher status"
+                )
+
+
+class _Counted:
+    """A file that knows how much of it was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        block = self._file.read(size)
+        self.count += len(block)
+        return block
+
+
+class _Bar:
+    """Two bars on a terminal: how much of the file is read and enqueued, and settled; nothing elsewhere."""
+
+    def __init__(self, size: int, *, waiting: bool) -> None:
+        console = Console(stderr=True)
+        self._shown = console.is_terminal
+        columns = (
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[count]:>12,}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not self._shown, transient=True)
+        self._enqueued = self._progress.add_task("enqueued", total=size or None, count=0)
+        self._settled = self._progress.add_task("settled", total=None, count=0, visible=waiting)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        if self._shown:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            _say(text)
+
+    def read(self, nbytes: int) -> None:
+        self._progress.update(self._enqueued, completed=nbytes)
+
+    def enqueued(self, tokens: int) -> None:
+        if self._shown:
+            self._progress.update(self._enqueued, count=tokens)
+            self._progress.update(self._settled, total=tokens)
+
+    def settled(self, tokens: int) -> None:
+        if self._shown:
+            self._progress.update(self._settled, completed=tokens, count=tokens)
+
+
+def _kind(reason: str) -> str:
+    return "repeated" if reason.startswith("the same") else reason.partition(":")[0].partition(" (")[0]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def as_text(summary: Summary, *, dry_run: bool) -> str:
+    """The summary for people."""
+    if dry_run:
+        lines = [f"{summary.tokens:,} tokens would make {summary.jobs:,} jobs; nothing was enqueued"]
+    else:
+        rate = summary.tokens / summary.seconds if summary.seconds else 0
+        how = f"in {summary.seconds:.1f} s ({rate:,.0f}/s) as {summary.jobs:,} jobs"
+        lines = [f"{summary.tokens:,} tokens enqueued {how}, {summary.job}#1 to #{summary.jobs}"]
+    if summary.skipped:
+        lines.append(
+            "rows skipped: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
+        )
+    lines += [f"  {count:>12,} {name}" for name, count in summary.settled.items()]
+    return "\n".join(lines)
