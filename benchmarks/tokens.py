@@ -27,8 +27,7 @@ ROWS = 10_000
 
 
 def write(path: Path, count: int, *, packed: bool) -> None:
-    opened = gzip.open(path, "wb", compresslevel=1) if packed else path.open("wb")
-    with opened as file:
+    with gzip.open(path, "wb", compresslevel=1) if packed else path.open("wb") as file:
         for start in range(0, count, ROWS):
             rows = (
                 b"%022x:APA91b%0134x\n" % (n * 7919, n * n) for n in range(start, min(count, start + ROWS))

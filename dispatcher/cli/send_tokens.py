@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dispatcher.cli.options import open_queue
 from dispatcher.client import JobOptions
-from dispatcher.client.token_file import Form, TokenFile, TokenFileError, form_of
+from dispatcher.client.token_file import Form, Piece, TokenFile, TokenFileError, cut, form_of
 from dispatcher.errors import DispatcherError, QueueError, SettingsError
 from dispatcher.model import Lane, Status
 from dispatcher.protocol.job import MAX_TOKENS, DecodeLimits, decode_entry, encode_job
@@ -134,6 +134,10 @@ def _template(project: str, message: dict[str, Any], options: JobOptions) -> dic
     return fields
 
 
+_Flight = tuple[asyncio.Task[list[str]] | None, int, int, int]
+"""What is on its way to Redis: the call, and its jobs, tokens and last line."""
+
+
 class _StopError(Exception):
     """A bad row, where they are to end the run."""
 
@@ -164,7 +168,9 @@ class _Sender:
         self._summary = Summary(job=base, last_line=run.from_line - 1)
         self._skipped: Counter[str] = Counter()
         self._settled: Counter[str] = Counter()
-        self._done = 0
+        self._done = self._number = 0
+        self._enqueued_all = False
+        self._flying: _Flight | None = None
         self._progress = _Bar(size, waiting=run.wait_s > 0)
 
     async def run(self) -> Summary:
@@ -198,8 +204,6 @@ class _Sender:
         summary.settled = dict(self._settled.most_common())
         return summary
 
-    _enqueued_all = False
-
     def _failure(self, error: Exception) -> str:
         last = self._summary.last_line
         if self._run.dry_run:
@@ -219,71 +223,59 @@ class _Sender:
             self._progress.say(f"{self._name}:{line}: {reason}; skipped")
 
     async def _enqueue(self, queue: Queue) -> None:
-        """Read, cut, add; a job holds 500 tokens, the last one fewer."""
-        rest: list[bytes] = []
-        rest_line = first_line = 0
+        """Read, cut, add: what was read last leaves while the next is read."""
         jobs: list[dict[str, str | bytes]] = []
-        tokens_in = last_line = 0
+        tokens = last_line = 0
         try:
-            for tokens, lines in self._rows:
-                start = 0
-                while len(tokens) - start + len(rest) >= MAX_TOKENS:
-                    end = start + MAX_TOKENS - len(rest)
-                    first = first_line if rest else lines[start]
-                    jobs.append(self._job([*rest, *tokens[start:end]], first))
-                    last_line, rest, start = lines[end - 1], [], end
+            try:
+                for piece in cut(self._rows, MAX_TOKENS):
+                    jobs.append(self._job(piece))
+                    tokens += len(piece.tokens)
+                    last_line = piece.last_line
                     if len(jobs) == PIPELINE:
-                        await self._add(queue, jobs, last_line)
-                        jobs = []
-                if start < len(tokens):
-                    if not rest:
-                        first_line = lines[start]
-                    rest += tokens[start:]
-                    rest_line = lines[-1]
-                tokens_in += len(tokens)
-                self._progress.read(self._file.count)
-        except (TokenFileError, _StopError, OSError):
-            # What came before is good.
-            await self._finish(queue, jobs, last_line, rest, rest_line, first_line)
-            raise
-        await self._finish(queue, jobs, last_line, rest, rest_line, first_line)
+                        await self._add(queue, jobs, tokens, last_line)
+                        jobs, tokens = [], 0
+                    self._progress.read(self._file.count)
+            except (TokenFileError, _StopError, OSError):
+                # It cannot be read on; what came before is good.
+                if jobs:
+                    await self._add(queue, jobs, tokens, last_line)
+                raise
+            if jobs:
+                await self._add(queue, jobs, tokens, last_line)
+        finally:
+            await self._land()
 
-    async def _finish(
-        self,
-        queue: Queue,
-        jobs: list[dict[str, str | bytes]],
-        last_line: int,
-        rest: list[bytes],
-        rest_line: int,
-        first_line: int,
-    ) -> None:
-        if rest:
-            jobs.append(self._job(rest, first_line))
-            last_line = rest_line
-        if jobs:
-            await self._add(queue, jobs, last_line)
-
-    def _job(self, tokens: list[bytes], first_line: int) -> dict[str, str | bytes]:
-        self._summary.jobs += 1
-        self._summary.tokens += len(tokens)
+    def _job(self, piece: Piece) -> dict[str, str | bytes]:
+        self._number += 1
         # No token has a quote or a backslash in it: the reader has seen to that.
         job: dict[str, str | bytes] = {
             **self._fields,
-            "tokens": b'["' + b'","'.join(tokens) + b'"]',
-            "id": f"{self._summary.job}#{self._summary.jobs}",
+            "tokens": b'["' + b'","'.join(piece.tokens) + b'"]',
+            "id": f"{self._summary.job}#{self._number}",
         }
         if "dedup_key" in self._fields:
-            job["dedup_key"] = f"{self._fields['dedup_key']}#{first_line}"
+            # By line, so that it is the same when a run goes on where another was cut off.
+            job["dedup_key"] = f"{self._fields['dedup_key']}#{piece.first_line}"
         return job
 
-    async def _add(self, queue: Queue, jobs: list[dict[str, str | bytes]], last_line: int) -> None:
-        if not self._run.dry_run:
-            try:
-                await queue.enqueue(self._project, self._lane, jobs)
-            except QueueError:
-                self._summary.jobs -= len(jobs)
-                self._summary.tokens -= sum(str(job["tokens"]).count('","') + 1 for job in jobs)
-                raise
+    async def _add(
+        self, queue: Queue, jobs: list[dict[str, str | bytes]], tokens: int, last_line: int
+    ) -> None:
+        await self._land()
+        call = None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs)
+        self._flying = (asyncio.create_task(call) if call is not None else None, len(jobs), tokens, last_line)
+        await asyncio.sleep(0)  # it leaves now
+
+    async def _land(self) -> None:
+        """Wait until what left last is in."""
+        if self._flying is None:
+            return
+        (task, jobs, tokens, last_line), self._flying = self._flying, None
+        if task is not None:
+            await task
+        self._summary.jobs += jobs
+        self._summary.tokens += tokens
         self._summary.last_line = last_line
         self._progress.enqueued(self._summary.tokens)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Literal, Protocol
 
@@ -228,6 +228,44 @@ class TokenFile:
         if text.count(b"\n") != len(cells) - 1:
             text = "\n".join(cell.replace("\n", " ") for cell in cells).encode("utf-8", "surrogateescape")
         return self._checked(text, [line for line, _ in rows])
+
+
+class Piece(msgspec.Struct, gc=False):
+    """Tokens of one job, and the first and last line they stand in."""
+
+    tokens: list[bytes]
+    first_line: int
+    last_line: int
+
+
+def cut(rows: Iterable[Rows], most: int) -> Iterator[Piece]:
+    """Pieces of so many tokens, the last one of fewer; if the rows end with an error, that comes behind the last piece."""
+    rest: list[bytes] = []
+    first_line = last_line = 0
+    failure: Exception | None = None
+    source = iter(rows)
+    while True:
+        try:
+            tokens, lines = next(source)
+        except StopIteration:
+            break
+        except Exception as error:  # noqa: BLE001 - raised below, once what came before is out
+            failure = error
+            break
+        start = 0
+        while len(tokens) - start + len(rest) >= most:
+            end = start + most - len(rest)
+            yield Piece([*rest, *tokens[start:end]], first_line if rest else lines[start], lines[end - 1])
+            rest, start = [], end
+        if start < len(tokens):
+            if not rest:
+                first_line = lines[start]
+            rest += tokens[start:]
+            last_line = lines[-1]
+    if rest:
+        yield Piece(rest, first_line, last_line)
+    if failure is not None:
+        raise failure
 
 
 def fault_of(token: bytes) -> str:
