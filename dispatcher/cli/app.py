@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import typer
 
-from dispatcher.cli import check, emulator, kill_switch, outcomes, send, status, worker
+from dispatcher.cli import check, dead, emulator, kill_switch, outcomes, send, status, worker
 from dispatcher.cli.demo import command as demo
 from dispatcher.errors import DispatcherError, SettingsError
 
@@ -32,6 +32,7 @@ app.command(epilog=status.EXAMPLE)(status.status)
 app.command(epilog=kill_switch.PAUSE_EXAMPLE)(kill_switch.pause)
 app.command(epilog=kill_switch.RESUME_EXAMPLE)(kill_switch.resume)
 app.command(epilog=kill_switch.CANCEL_EXAMPLE)(kill_switch.cancel)
+app.add_typer(dead.dead)
 
 
 @runtime_checkable

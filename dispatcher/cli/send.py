@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue
-from dispatcher.cli.outcomes import as_line
+from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.send_tokens import BadRows, TokenRun, as_text, send_tokens
 from dispatcher.client import JobOptions, OutcomeReader, Producer
 from dispatcher.client.token_file import Form
