@@ -1,10 +1,12 @@
 # make demo    see it work: installs, then sends 100,000 messages to a local FCM emulator
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
+# make faults  every fault scenario: kills, cuts, outages; at most 10 minutes (FAULT_SEED repeats a run)
+# make soak    random faults for MINUTES=30
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
-# make docs    the README's tables, from the code
+# make docs    the README's tables and the JSON schemas, from the code
 #
 # PYTHON is the interpreter the virtual environment is made with (3.11 or newer).
 
@@ -13,18 +15,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
-<<<<<<< HEAD
+MINUTES ?= 30
 INPUTS ?= 1000000
 SEED ?= 1
-
-.PHONY: install unit test lint fuzz demo docs ops ops-files bench clean
-=======
 CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint demo docs ops ops-files bench clean
->>>>>>> main
+.PHONY: install unit test interop lint fuzz faults soak demo docs ops ops-files lock bench clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -66,6 +64,12 @@ tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.
 fuzz: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/e2e/faults -q -s -m 'not soak' -n $(JOBS)
+
+soak: $(STAMP)
+	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/e2e/faults/test_soak.py -q -s -m soak
+
 demo: $(STAMP)
 	$(BIN)/dispatcher demo
 
@@ -81,15 +85,25 @@ $(OPS_STAMP): pyproject.toml
 	@touch $@
 
 ops: $(OPS_STAMP)
-	$(OPS)/bin/python -m pytest tests/ops -q
+	OPS_TOOLS=$(abspath $(OPS))/bin $(OPS)/bin/python -m pytest tests/ops -q
 
-# What is made from something else: lock files, the dashboard, the chart's copies and README, golden renderings.
+# What is made from something else: the dashboard, the chart's schema, README and copies, golden renderings.
 ops-files: $(OPS_STAMP)
-	PATH=$(OPS)/bin:$$PATH $(OPS)/bin/python tests/ops/generate.py
+	OPS_TOOLS=$(abspath $(OPS))/bin $(OPS)/bin/python tests/ops/generate.py
 
-# The README's tables, printed anew from the code.
+# What the image is made of, each file with its hash, and no address of where it came from.
+LOCK := $(OPS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url
+
+lock: $(OPS_STAMP)
+	$(LOCK) pyproject.toml --extra otel -o requirements.lock
+	$(LOCK) pyproject.toml --extra otel --extra emulator -c requirements.lock -o requirements-emulator.lock
+	echo 'setuptools>=77' | $(LOCK) - -o requirements-build.lock
+
+# The README's tables and the JSON schemas, made anew from the code.
 docs: $(STAMP)
 	$(BIN)/python -m dispatcher.cli.readme README.md
+	$(BIN)/python -m dispatcher.cli.schemas docs/schemas
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/pipeline.py

@@ -8,6 +8,8 @@ A refused *message* is a value (`model.Refusal`, `model.SendError`); an exceptio
     +-- QueueError           Redis
     |   +-- QueueUnavailable     cannot be reached, or is loading, read-only, failing over: try again later
     |   +-- QueueFull            it refuses writes for want of memory
+    |   +-- QueueBusy            as many jobs wait as the producer wants there to be at most
+    |   +-- QueueNotReplicated   it took the jobs, and too few replicas have them yet
     |   +-- QueueMisconfigured   it answers, but cannot do this work (version, policy, rights): do not try again
     +-- ProtocolError        a peer sent what no reader of the wire can accept
         +-- MultipartError       a multipart/mixed body out of shape
@@ -46,6 +48,43 @@ class QueueUnavailable(QueueError):  # noqa: N818 - reads as the state it report
 
 class QueueFull(QueueError):  # noqa: N818 - reads as the state it reports
     """Redis is at `maxmemory` and refuses writes that grow it; nothing was written."""
+
+
+class QueueBusy(QueueError):  # noqa: N818 - reads as the state it reports
+    """The producer's own limit is reached: come back when the workers have caught up.
+
+    Attributes:
+        backlog: jobs of the project that wait or are in work.
+        max_backlog: the limit.
+        entries: of the jobs of this call that were enqueued before there was no room for more.
+    """
+
+    def __init__(self, project: str, backlog: int, max_backlog: int, entries: list[str]) -> None:
+        done = f"{len(entries)} of this call are in" if entries else "nothing was enqueued"
+        super().__init__(
+            f"busy: {backlog} jobs of {project} wait, of at most {max_backlog}; {done}, try again later"
+        )
+        self.backlog = backlog
+        self.max_backlog = max_backlog
+        self.entries = entries
+
+
+class QueueNotReplicated(QueueError):  # noqa: N818 - reads as the state it reports
+    """The jobs are enqueued, but a failover now could lose them; enqueueing them again may send them twice.
+
+    Attributes:
+        reached: replicas that have them.
+        wanted: replicas that were asked for.
+        entries: all jobs of this call that are in.
+    """
+
+    def __init__(self, reached: int, wanted: int, entries: list[str]) -> None:
+        super().__init__(
+            f"{len(entries)} jobs are in, but only {reached} of {wanted} replicas confirmed in time; see the replicas' lag"
+        )
+        self.reached = reached
+        self.wanted = wanted
+        self.entries = entries
 
 
 class QueueMisconfigured(QueueError):  # noqa: N818 - reads as the state it reports

@@ -297,10 +297,7 @@ def _each(
 
     async def main(queue: Queue) -> dict[str, T]:
         letters = DeadLetters(queue)
-        if project:
-            chosen = [project]
-        else:
-            chosen = list(settings.projects) or await letters.projects()
+        chosen = [project] if project else list(settings.projects) or await letters.projects()
         return {name: await do(letters, name, queue) for name in chosen}
 
     return run(settings, main)

@@ -17,15 +17,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dispatcher.cli.options import open_queue
 from dispatcher.client import JobOptions
+from dispatcher.client.jobs import LIMITS, one
 from dispatcher.client.token_file import Form, Piece, TokenFile, TokenFileError, cut, form_of
 from dispatcher.errors import DispatcherError, QueueError, SettingsError
 from dispatcher.model import Lane, Status
-from dispatcher.protocol.job import MAX_TOKENS, DecodeLimits, decode_entry, encode_job
+from dispatcher.protocol.job import MAX_TOKENS
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 
-PIPELINE = 16
-"""Jobs enqueued in one round trip: a megabyte or two."""
+TOGETHER = 12
+"""Jobs enqueued in one call: about a megabyte."""
 SHOWN = 20
 """Bad rows that are named; of more, the number is told."""
 LOOK_MS = 200
@@ -105,33 +106,37 @@ def send_tokens(
         QueueError: Redis is away from the start.
     """
     base = options.get("id") or f"send-{uuid4().hex[:8]}"
-    fields = _template(project, message, {**options, "id": base})
+    common = _common(project, message, options)
     try:
         # Standard input has no name and no size, and is not ours to close.
         file: BinaryIO = sys.stdin.buffer if str(run.file) == "-" else run.file.open("rb", buffering=0)
     except OSError as error:
         raise SettingsError(f"--tokens {run.file}: cannot be read ({error.strerror})") from None
     try:
-        return asyncio.run(_Sender(settings, project, lane, fields, base, run, file).run())
+        return asyncio.run(
+            _Sender(settings, project, lane, common, options.get("dedup_key", ""), base, run, file).run()
+        )
     finally:
         if file is not sys.stdin.buffer:
             file.close()
 
 
-def _template(project: str, message: dict[str, Any], options: JobOptions) -> dict[str, str]:
-    """The fields that all jobs have, looked at as a worker will.
+def _common(project: str, message: dict[str, Any], options: JobOptions) -> list[bytes]:
+    """The fields that all jobs have, name and value in turn, looked at as a worker will.
 
     Raises:
         SettingsError: it would refuse them.
     """
-    fields = encode_job(message, tokens=["x"], **options)
-    flat = [text.encode() for pair in fields.items() for text in pair]
-    job = decode_entry(project, "normal", f"{int(time.time() * 1000)}-0", flat, DecodeLimits())
-    if job.refusal is not None:
-        raise SettingsError(job.refusal.reason)
-    for caution in job.warnings:
-        _say(f"warning: {caution.reason}")
-    return fields
+    try:
+        page = one(project, message, ["x"], LIMITS, **options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    for caution in page.cautions:
+        _say(f"warning: {caution}")
+    flat = [*page.common, *page.jobs[0]]
+    own = (b"tokens", b"id", b"dedup_key")
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return [part for name, value in pairs if name not in own for part in (name, value)]
 
 
 _Flight = tuple[asyncio.Task[list[str]] | None, int, int, int]
@@ -148,7 +153,8 @@ class _Sender:
         settings: Settings,
         project: str,
         lane: Lane,
-        fields: dict[str, str],
+        common: list[bytes],
+        dedup_key: str,
         base: str,
         run: TokenRun,
         file: BinaryIO,
@@ -156,7 +162,8 @@ class _Sender:
         self._settings = settings
         self._project = project
         self._lane: Lane = lane
-        self._fields = fields
+        self._common = common
+        self._dedup_key = dedup_key
         self._run = run
         self._name = "standard input" if str(run.file) == "-" else str(run.file)
         size = 0 if str(run.file) == "-" else run.file.stat().st_size
@@ -183,7 +190,8 @@ class _Sender:
                 await queue.ping()
                 after = await queue.last_record(self._project, "outcomes")
             with self._progress:
-                watcher = asyncio.create_task(self._watch(queue, after)) if self._run.wait_s else None
+                waits = self._run.wait_s and not self._run.dry_run
+                watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
                 began = time.monotonic()
                 try:
                     await self._enqueue(queue)
@@ -224,7 +232,7 @@ class _Sender:
 
     async def _enqueue(self, queue: Queue) -> None:
         """Read, cut, add: what was read last leaves while the next is read."""
-        jobs: list[dict[str, str | bytes]] = []
+        jobs: list[list[bytes]] = []
         tokens = last_line = 0
         try:
             try:
@@ -232,7 +240,7 @@ class _Sender:
                     jobs.append(self._job(piece))
                     tokens += len(piece.tokens)
                     last_line = piece.last_line
-                    if len(jobs) == PIPELINE:
+                    if len(jobs) == TOGETHER:
                         await self._add(queue, jobs, tokens, last_line)
                         jobs, tokens = [], 0
                     self._progress.read(self._file.count)
@@ -246,24 +254,21 @@ class _Sender:
         finally:
             await self._land()
 
-    def _job(self, piece: Piece) -> dict[str, str | bytes]:
+    def _job(self, piece: Piece) -> list[bytes]:
         self._number += 1
         # No token has a quote or a backslash in it: the reader has seen to that.
-        job: dict[str, str | bytes] = {
-            **self._fields,
-            "tokens": b'["' + b'","'.join(piece.tokens) + b'"]',
-            "id": f"{self._summary.job}#{self._number}",
-        }
-        if "dedup_key" in self._fields:
+        tokens = b'["' + b'","'.join(piece.tokens) + b'"]'
+        job = [b"tokens", tokens, b"id", f"{self._summary.job}#{self._number}".encode()]
+        if self._dedup_key:
             # By line, so that it is the same when a run goes on where another was cut off.
-            job["dedup_key"] = f"{self._fields['dedup_key']}#{piece.first_line}"
+            job += (b"dedup_key", f"{self._dedup_key}#{piece.first_line}".encode())
         return job
 
-    async def _add(
-        self, queue: Queue, jobs: list[dict[str, str | bytes]], tokens: int, last_line: int
-    ) -> None:
+    async def _add(self, queue: Queue, jobs: list[list[bytes]], tokens: int, last_line: int) -> None:
         await self._land()
-        call = None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs)
+        call = (
+            None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs, common=self._common)
+        )
         self._flying = (asyncio.create_task(call) if call is not None else None, len(jobs), tokens, last_line)
         await asyncio.sleep(0)  # it leaves now
 

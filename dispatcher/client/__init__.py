@@ -1,16 +1,21 @@
 """What producers and owners of token tables use from Python: enqueue jobs, read what became of them.
 
     producer.py   Producer: jobs into the lanes
+    blocking.py   SyncProducer: the same without asyncio
     outcomes.py   OutcomeReader: what became of each message
+    group.py      OutcomeGroupReader: the same, shared by several, each outcome acknowledged
     letters.py    DeadLetters: what was rejected or given up; replay, purge
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
 brings neither an HTTP client nor Google's libraries.
 """
 
+from dispatcher.client.blocking import SyncProducer
+from dispatcher.client.group import OutcomeGroupReader
+from dispatcher.client.jobs import JobOptions, Message
 from dispatcher.client.letters import DeadCount, DeadFilter, DeadLetters, Replayed
 from dispatcher.client.outcomes import OutcomeReader, OutcomeRecord
-from dispatcher.client.producer import JobOptions, MessageWarning, Producer
+from dispatcher.client.producer import Enqueued, MessageWarning, Producer, ProducerOptions
 from dispatcher.protocol.letter import DeadLetter
 
 __all__ = [
@@ -18,10 +23,15 @@ __all__ = [
     "DeadFilter",
     "DeadLetter",
     "DeadLetters",
+    "Enqueued",
     "JobOptions",
+    "Message",
     "MessageWarning",
+    "OutcomeGroupReader",
     "OutcomeReader",
     "OutcomeRecord",
     "Producer",
+    "ProducerOptions",
     "Replayed",
+    "SyncProducer",
 ]

@@ -1,9 +1,12 @@
 """Reading what became of messages, plainly: in order, from a place on, without a consumer group.
 
-async with OutcomeReader.at("redis://localhost", "demo-orchard-41") as reader:
-    async for outcome in reader:
-        if outcome.status == "invalid_token":
-            await table.delete(outcome.target["token"])
+Example:
+    async with OutcomeReader.at(REDIS_URL, PROJECT) as reader:
+        for record in await reader.read():
+            for outcome in record.outcomes:
+                print(outcome.job, outcome.status, outcome.target)
+
+Whoever has to see every outcome, over restarts and with several processes, reads as a group: group.py.
 """
 
 from __future__ import annotations
@@ -114,7 +117,16 @@ class OutcomeReader:
 
     def _decode(self, entry_id: str, fields: list[bytes]) -> OutcomeRecord:
         self.position = entry_id
-        for name, value in zip(fields[::2], fields[1::2], strict=True):
-            if name == b"outcomes":
-                return OutcomeRecord(entry_id, decode_outcomes(value))
-        raise ProtocolError(f"outcomes: entry {entry_id} has no field `outcomes`")
+        return decoded(entry_id, fields)
+
+
+def decoded(entry_id: str, fields: list[bytes]) -> OutcomeRecord:
+    """An entry of the outcome stream.
+
+    Raises:
+        ProtocolError: it is no list of outcomes.
+    """
+    for name, value in zip(fields[::2], fields[1::2], strict=True):
+        if name == b"outcomes":
+            return OutcomeRecord(entry_id, decode_outcomes(value))
+    raise ProtocolError(f"outcomes: entry {entry_id} has no field `outcomes`")

@@ -1,7 +1,8 @@
 """Enqueueing jobs from Python.
 
-    async with Producer.at("redis://localhost") as producer:
-        entry_id = await producer.send("demo-orchard-41", {"token": token, "notification": {"title": "Hi"}})
+Example:
+    async with Producer.at(REDIS_URL) as producer:
+        entry_id = await producer.send(PROJECT, {"token": "fQ7x...", "notification": {"title": "Hi"}})
 
 A job is checked before it is enqueued, by the same code as in the worker: what the worker would reject raises
 ValueError here, with the same sentence. What only looks wrong is enqueued and told as a `MessageWarning`.
@@ -9,11 +10,11 @@ ValueError here, with the same sentence. What only looks wrong is enqueued and t
 
 from __future__ import annotations
 
-import math
+import asyncio
 import secrets
-import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -21,49 +22,56 @@ from uuid import uuid4
 
 import msgspec
 
-from dispatcher.errors import QueueUnavailable
-from dispatcher.model import JobState, Lane, OnUnknown
-from dispatcher.protocol.job import MAX_TOKENS, DecodeLimits, decode_entry, encode_job
+from dispatcher.client.jobs import LIMITS, JobOptions, Message, Multicast, Page, check_place, many, one
+from dispatcher.errors import QueueBusy, QueueUnavailable
+from dispatcher.model import JobState, Lane
+from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.operation import encode_operation
 from dispatcher.queue.keys import sortable
+from dispatcher.queue.producing import Assurance
 from dispatcher.queue.settlement import Delayed
 from dispatcher.queue.store import Queue
 
-Message = Mapping[str, Any] | str | bytes
-"""The HTTP v1 `Message` resource: as a mapping, or as its JSON."""
-
-
-LIMITS = DecodeLimits(default_expiry_s=1e10)
-"""What is checked by default: as a worker does without settings of its own, except that its DEFAULT_EXPIRY_S is not known here."""
+_PATIENCE = (0.05, 1.0)
+"""Seconds between looks for room, first and last."""
+_MAX_REPLICA_TIMEOUT_S = 4.0
+"""Below the time that any answer of Redis may take."""
 
 
 class MessageWarning(UserWarning):
     """Something in a message looks wrong, and is sent all the same, since only its author can know."""
 
 
-class JobOptions(TypedDict, total=False):
-    """What a job may say beside its message and its target.
+class ProducerOptions(TypedDict, total=False):
+    """How a producer enqueues.
 
-    id: your own id, returned as `job` in outcomes; not an idempotency key. Default: the entry id.
-    group: a device group's notification key as the target; the message then has none.
-    deliver_at, expires_at: not before, not after; Unix seconds.
-    dedup_key: a later job with the same key is settled as `duplicate`, unsent.
-    on_unknown: what to do when a send's fate is unknown: `resend` (default) or `give_up`.
-    campaign: counts into that campaign.
-    validate_only: FCM checks the message and delivers nothing.
-    attributes: opaque JSON value up to 1 KB, returned in outcomes.
-    traceparent: W3C trace context.
+    limits: what to check jobs against, if the workers' settings differ from the defaults; None: nothing is checked,
+        and the worker says in the outcome what is wrong.
+    max_backlog: most jobs of a project that may wait or be in work, beyond which there is no room (`QueueBusy`); looked
+        at together with the enqueueing, so that it holds whoever else enqueues with it. Jobs for later do not count.
+        0 (default): no limit but Redis's memory.
+    patience_s: how long to wait for room before `QueueBusy` is raised. Default: not at all.
+    replicas: replicas of Redis that must have a job before a call returns (`QueueNotReplicated`). Default: none.
+    replica_timeout_s: how long to wait for them, up to 4. Default: 1.
     """
 
-    id: str
-    group: str
-    deliver_at: float
-    expires_at: float
-    dedup_key: str
-    on_unknown: OnUnknown
-    campaign: str
-    validate_only: bool
-    attributes: Any
-    traceparent: str
+    limits: DecodeLimits | None
+    max_backlog: int
+    patience_s: float
+    replicas: int
+    replica_timeout_s: float
+
+
+class Enqueued(msgspec.Struct):
+    """What a multicast has enqueued so far.
+
+    Attributes:
+        messages: one for each token.
+        ids: entry ids of the jobs, in order.
+    """
+
+    messages: int = 0
+    ids: list[str] = []
 
 
 class Producer:
@@ -74,13 +82,27 @@ class Producer:
 
     Args:
         queue: a view of Redis; closed by `aclose`.
-        limits: what to check jobs against, if the workers' settings differ from the defaults; None: nothing is
-            checked, and the worker says in the outcome what is wrong.
+        options: see `ProducerOptions`.
+
+    Raises:
+        ValueError: an option makes no sense.
     """
 
-    def __init__(self, queue: Queue, *, limits: DecodeLimits | None = LIMITS) -> None:
+    def __init__(self, queue: Queue, **options: Unpack[ProducerOptions]) -> None:
         self._queue = queue
-        self._limits = limits
+        self.limits = options.get("limits", LIMITS)
+        self._patience = options.get("patience_s", 0.0)
+        self._assurance = Assurance(
+            max_backlog=options.get("max_backlog", 0),
+            replicas=options.get("replicas", 0),
+            replica_timeout_s=options.get("replica_timeout_s", 1.0),
+        )
+        if self._assurance.max_backlog < 0 or self._assurance.replicas < 0:
+            raise ValueError("max_backlog and replicas are numbers from 0")
+        if not 0 < self._assurance.replica_timeout_s <= _MAX_REPLICA_TIMEOUT_S:
+            raise ValueError(
+                f"replica_timeout_s: give more than 0 and at most {_MAX_REPLICA_TIMEOUT_S:g} seconds"
+            )
 
     @classmethod
     def at(
@@ -89,7 +111,7 @@ class Producer:
         *,
         namespace: str = "fcm",
         password_file: Path | None = None,
-        limits: DecodeLimits | None = LIMITS,
+        **options: Unpack[ProducerOptions],
     ) -> Self:
         """A producer with a connection of its own, which is made with the first job.
 
@@ -98,14 +120,14 @@ class Producer:
                 `redis+cluster://h1,h2`.
             namespace: the workers' NAMESPACE.
             password_file: file that holds the password, in place of one in the URL.
-            limits: what to check jobs against; None: nothing.
+            options: see `ProducerOptions`.
 
         Raises:
             SettingsError: the URL cannot be read.
         """
         consumer = f"producer-{uuid4().hex[:12]}"
         queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
-        return cls(queue, limits=limits)
+        return cls(queue, **options)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -143,45 +165,14 @@ class Producer:
         Raises:
             ValueError: it would be no job, or the worker would reject it; the sentence names the mend.
             QueueFull: Redis is out of memory; nothing was enqueued.
+            QueueBusy: the backlog is at `max_backlog`; nothing was enqueued.
+            QueueNotReplicated: it is in, but on too few `replicas`.
             QueueError: Redis does not answer, or cannot do this.
         """
-        if len(tokens) > MAX_TOKENS:
-            raise ValueError(
-                f"{len(tokens)} tokens are more than a job takes ({MAX_TOKENS}): use send_to_tokens"
-            )
-        fields = self._encode(project, message, tokens, **options)
-        return (await self._enqueue(project, lane, [fields], options.get("deliver_at", 0.0)))[0]
-
-    async def send_to_tokens(
-        self,
-        project: str,
-        message: Message,
-        tokens: Sequence[str],
-        *,
-        lane: Lane = "normal",
-        **options: Unpack[JobOptions],
-    ) -> list[str]:
-        """Enqueue one message for any number of tokens, as one job for each 500 of them.
-
-        With a `dedup_key` each job has its own, made of it and the job's number: the same list enqueued again in
-        the same order is recognised.
-
-        Returns:
-            The entry ids. A token's `index` in outcomes counts within its job.
-
-        Raises:
-            ValueError: there is no token, or as `send`.
-            QueueError: as `send`; the jobs before the failure may be in.
-        """
-        if not tokens:
-            raise ValueError("tokens: empty; name at least one")
-        key = options.get("dedup_key", "")
-        jobs = []
-        for number, start in enumerate(range(0, len(tokens), MAX_TOKENS)):
-            if key and number:
-                options["dedup_key"] = f"{key}#{number}"
-            jobs.append(self._encode(project, message, tokens[start : start + MAX_TOKENS], **options))
-        return await self._enqueue(project, lane, jobs, options.get("deliver_at", 0.0))
+        check_place(project, lane)
+        page = one(project, message, tokens, self.limits, **options)
+        warn(page.cautions)
+        return (await self.put(project, lane, page, options.get("deliver_at", 0.0)))[0]
 
     async def send_many(
         self,
@@ -193,75 +184,178 @@ class Producer:
     ) -> list[str]:
         """Enqueue many messages, each with its own target, in as few round trips as it takes.
 
+        Example:
+            async with Producer.at(REDIS_URL) as producer:
+                ids = await producer.send_many(PROJECT, [{"token": "a"}, {"topic": "news"}], campaign="spring")
+
         Returns:
             The entry ids, in order.
 
         Raises:
             ValueError: as `send` for one of them (then none is enqueued), or `dedup_key` is given, which cannot be the
                 same for all.
-            QueueError: as `send`; the jobs before the failure may be in.
+            QueueError: as `send`; of more than 500 jobs, those before the failure may be in.
         """
-        if options.get("dedup_key"):
-            raise ValueError("dedup_key: all but the first message would be duplicates; use send for each")
-        jobs = [self._encode(project, message, **options) for message in messages]
-        return await self._enqueue(project, lane, jobs, options.get("deliver_at", 0.0))
+        check_place(project, lane)
+        page = many(project, messages, self.limits, **options)
+        warn(page.cautions)
+        return await self.put(project, lane, page, options.get("deliver_at", 0.0))
 
-    async def _enqueue(
-        self, project: str, lane: Lane, jobs: list[dict[str, str]], deliver_at: float
-    ) -> list[str]:
+    async def multicast(
+        self,
+        project: str,
+        message: Message,
+        tokens: Iterable[str] | AsyncIterable[str],
+        *,
+        lane: Lane = "normal",
+        progress: Callable[[Enqueued], object] | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Enqueued:
+        """Enqueue one message for any number of tokens, as one job for each 500 of them, in constant memory.
+
+        With a `dedup_key` each job has its own, made of it and the job's number: the same list enqueued again in
+        the same order is recognised.
+
+        Example:
+            async with Producer.at(REDIS_URL, max_backlog=10_000, patience_s=600) as producer:
+                done = await producer.multicast(
+                    PROJECT, {"notification": {"title": "Sale"}}, (f"token-{n}" for n in range(1200)), lane="bulk"
+                )
+                assert (done.messages, len(done.ids)) == (1200, 3)
+
+        Args:
+            project: Firebase project id.
+            message: without a target.
+            tokens: a list, or whatever yields them, as a generator over a file.
+            lane: `high`, `normal` or `bulk`.
+            progress: called with the sums so far after each round trip.
+            options: see `JobOptions`; the same `id` for all tells all their outcomes from others.
+
+        Returns:
+            What is in. A token's `index` in outcomes counts within its job.
+
+        Raises:
+            ValueError: the message is refused (before any token is taken), there is no token, or a token is none.
+            QueueError: as `send`; what `progress` was told last is in.
+        """
+        check_place(project, lane)
+        jobs = Multicast(project, message, self.limits, **options)
+        warn(jobs.cautions)
+        done = Enqueued()
+        async for page in _pages(jobs, tokens):
+            done.ids += await self.put(project, lane, page, options.get("deliver_at", 0.0))
+            done.messages += page.messages
+            if progress is not None:
+                progress(done)
+        if not done.messages:
+            raise ValueError("tokens: empty; name at least one")
+        return done
+
+    async def manage(
+        self,
+        project: str,
+        operation: str,
+        request: Mapping[str, Any],
+        *,
+        id: str = "",  # noqa: A002 - the name of the field
+        lane: Lane = "normal",
+    ) -> str:
+        """Enqueue one management job (README: management jobs). Workers of this version still reject them all.
+
+        Args:
+            project: Firebase project id.
+            operation: as `topic.subscribe`.
+            request: what it asks for.
+            id: your own id, returned as `job` in outcomes.
+            lane: `high`, `normal` or `bulk`.
+
+        Returns:
+            The entry id.
+
+        Raises:
+            ValueError: there is no such operation, or the request is not as it wants it.
+            QueueError: as `send`.
+        """
+        check_place(project, lane)
+        fields = encode_operation(operation, request, id)
+        return (await self.put(project, lane, Page([fields], [], 1), 0.0))[0]
+
+    async def put(self, project: str, lane: Lane, page: Page, deliver_at: float) -> list[str]:
+        """Enqueue jobs that have been checked (`jobs.py`), at once or for later; returns their entry ids."""
         if deliver_at:
             # The clock that decides when a job is due is Redis's own.
             now = await self._queue.ping()
             if deliver_at > now:
-                return await self._schedule(project, lane, jobs, deliver_at, now)
-        return await self._queue.enqueue(project, lane, jobs)
+                return await self._schedule(project, lane, page, deliver_at, now)
+        if not self._patience:
+            return await self._queue.enqueue(
+                project, lane, page.jobs, common=page.common, assurance=self._assurance
+            )
+        return await self._put_patiently(project, lane, page)
+
+    async def _put_patiently(self, project: str, lane: Lane, page: Page) -> list[str]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        pause = _PATIENCE[0]
+        ids: list[str] = []
+        while True:
+            try:
+                return ids + await self._queue.enqueue(
+                    project, lane, page.jobs[len(ids) :], common=page.common, assurance=self._assurance
+                )
+            except QueueBusy as busy:
+                ids += busy.entries
+                left = deadline - loop.time()
+                if left <= 0:
+                    raise QueueBusy(project, busy.backlog, busy.max_backlog, ids) from None
+            await asyncio.sleep(min(left, pause))
+            pause = min(2 * pause, _PATIENCE[1])
 
     async def _schedule(
-        self, project: str, lane: Lane, jobs: list[dict[str, str]], deliver_at: float, now: float
+        self, project: str, lane: Lane, page: Page, deliver_at: float, now: float
     ) -> list[str]:
         """Put jobs straight among those that wait, so that no worker has to read them twice.
 
         Such a job never was an entry of a lane: it gets an id that looks like one, with a random second part.
         """
-        ids = [f"{int(now * 1000)}-{secrets.randbits(63)}" for _ in jobs]
+        ids = [f"{int(now * 1000)}-{secrets.randbits(63)}" for _ in page.jobs]
         waiting = []
-        for entry_id, fields in zip(ids, jobs, strict=True):
+        for entry_id, fields in zip(ids, page.jobs, strict=True):
             state = msgspec.json.encode(JobState(id=entry_id, lane=lane, at=now)).decode()
-            flat = [text for pair in fields.items() for text in pair] + ["_state", state]
+            flat = [value.decode() for value in (*fields, *page.common)] + ["_state", state]
             waiting.append(Delayed(sortable(entry_id), deliver_at, msgspec.json.encode(flat)))
-        if await self._queue.delay(project, waiting) != len(waiting):
+        if await self._queue.delay(project, waiting, assurance=self._assurance) != len(waiting):
             raise QueueUnavailable(
                 "scheduling: some jobs were not taken; enqueue them again with a dedup_key"
             )
         return ids
 
-    def _encode(
-        self, project: str, message: Message, tokens: Sequence[str] = (), **options: Unpack[JobOptions]
-    ) -> dict[str, str]:
-        """The fields of a job that the worker will take; ValueError if there is none."""
-        deliver_at = options.get("deliver_at", 0.0)
-        if not math.isfinite(deliver_at):
-            raise ValueError(f"deliver_at: found {deliver_at}; give Unix seconds")
-        try:
-            fields = encode_job(message, tokens=tokens, **options)
-        except TypeError as error:
-            raise ValueError(f"message and attributes must be writable as JSON: {error}") from None
-        if self._limits is not None:
-            _check(project, fields, self._limits)
-        return fields
+
+def warn(cautions: Iterable[str]) -> None:
+    """Tell the caller of the function that calls this what looks wrong in the message."""
+    for caution in cautions:
+        warnings.warn(caution, MessageWarning, stacklevel=3)
 
 
-def _check(project: str, fields: dict[str, str], limits: DecodeLimits) -> None:
-    """Reads a job as the worker will.
+async def _pages(jobs: Multicast, tokens: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[Page]:
+    if isinstance(tokens, AsyncIterable):
+        waiting: list[str] = []
+        async for token in tokens:
+            waiting.append(token)
+            if len(waiting) == jobs.FEED:
+                for page in jobs.feed(waiting):
+                    yield page
+                waiting = []
+        for page in jobs.feed(waiting, last=True):
+            yield page
+        return
+    for page in pages(jobs, tokens):
+        yield page
 
-    Raises:
-        ValueError: the worker would refuse it; the sentence is the refusal's.
-    """
-    flat = [text.encode() for pair in fields.items() for text in pair]
-    job = decode_entry(project, "normal", f"{int(time.time() * 1000)}-0", flat, limits)
-    if job.refusal is not None:
-        raise ValueError(job.refusal.reason)
-    if job.deliver_at >= job.expires_at:
-        raise ValueError("deliver_at: found a time at or after the expiry; give a later expires_at")
-    for caution in job.warnings:
-        warnings.warn(caution.reason, MessageWarning, stacklevel=4)
+
+def pages(jobs: Multicast, tokens: Iterable[str]) -> Iterator[Page]:
+    """The pages of jobs for these tokens, which are taken as they are needed."""
+    source = iter(tokens)
+    while batch := list(islice(source, jobs.FEED)):
+        yield from jobs.feed(batch)
+    yield from jobs.feed((), last=True)

@@ -313,7 +313,7 @@ class Intake:
         return None if turn is None else (project, turn, counts[turn])
 
     def _may_read(self, project: Project, loop_now: float) -> bool:
-        return project.lease.holds(loop_now) and not project.paused(self._queue.now()) and not project.leaving
+        return project.lease.holds(loop_now) and not project.paused and not project.leaving
 
     def _count(self, project: Project, stream: Stream, share: int) -> int:
         held = self._room.held(project.id)

@@ -134,7 +134,8 @@ class Project:
         self.held: dict[Stream, set[str]] = {stream: set() for stream in STREAMS}
         # Who waits for entries to leave (writer: the recoverer).
         self.watchers: list[Watcher] = []
-        # Redis clock; not read and not sent before (writers: settling on a project-wide answer, the controller).
+        # Redis clock, 0: no pause. Not read and not sent until it is 0 again (writers: settling on a project-wide
+        # answer, sending when it was refused quota, the controller).
         self.paused_until = 0.0
         # An operator has stopped it, until further notice (writer: the controller).
         self.stopped = False
@@ -181,9 +182,14 @@ class Project:
             queue.clear()
         return batches
 
-    def paused(self, redis_now: float) -> bool:
-        """Whether the project stands still, by what this worker knows."""
-        return self.stopped or (redis_now < self.paused_until and not self.probing)
+    @property
+    def paused(self) -> bool:
+        """Whether the project stands still, by what this worker knows.
+
+        A pause does not end by the clock: after it the project is half-open, and whoever read on would use up the
+        one probe with all that it could read, and not know that it was the probe.
+        """
+        return self.stopped or (self.paused_until > 0.0 and not self.probing)
 
 
 def batch_limit(settings: ProjectSettings) -> int:

@@ -88,7 +88,7 @@ class Sending:
                 if project.reordered:
                     project.reordered = False
                     await self._settling.obey(project)
-                if project.has_waiting and project.paused(self._queue.now()):
+                if project.has_waiting and project.paused:
                     # Told by another replica, or still being read when the pause began.
                     await self._settling.put_back(project)
                 waiting = self._choose(project)
@@ -117,7 +117,7 @@ class Sending:
 
     def _choose(self, project: Project) -> deque[Batch] | None:
         """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""
-        if not project.has_waiting or not self._may_send(project) or project.paused(self._queue.now()):
+        if not project.has_waiting or not self._may_send(project) or project.paused:
             return None
         ready: dict[Stream, deque[Batch]] = {}
         for (stream, _), waiting in project.waiting.items():

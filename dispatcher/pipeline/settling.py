@@ -313,9 +313,14 @@ class Settling:
         ended = batch.jobs
         if any(item.delayed for item in conclusion.items):
             ended = [job for job, item in zip(batch.jobs, conclusion.items, strict=True) if not item.delayed]
-        for lane in {job.lane for job in ended} if batch.stream == "due" else (batch.stream,):
-            self._metrics.outcome_latency.of(lane).observe_many(
-                [now - job.enqueued_at for job in ended if job.lane == lane]
+        latency = self._metrics.outcome_latency
+        if batch.stream != "due":
+            latency.of(batch.stream).observe_many([now - job.enqueued_at for job in ended])
+            return
+        # What was scheduled is late from the time it was to be delivered.
+        for lane in {job.lane for job in ended}:
+            latency.of(lane).observe_many(
+                [now - max(job.enqueued_at, job.deliver_at) for job in ended if job.lane == lane]
             )
 
     def _count(self, project: Project, batch: Batch, conclusion: Conclusion, reply: SettleReply) -> None:

@@ -1,4 +1,4 @@
-"""A stream entry, flat fields of bytes, and the Job it asks for; both directions.
+"""A stream entry, flat fields of bytes, and the Job it asks for; both directions (producers write: submission.py).
 
 Decoding never fails: what cannot be sent becomes a Job with a `refusal`, because a malformed entry must end in the
 dead letters with a reason and not in a traceback. Unknown fields are passed over and counted, so that a newer
@@ -8,13 +8,12 @@ producer never breaks an older worker.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 import orjson
 
-from dispatcher.model import ErrorCode, Job, JobState, OnUnknown, Refusal, Stream
+from dispatcher.model import ErrorCode, Job, JobState, Refusal, Stream
 from dispatcher.protocol.contract import JOB_FIELDS
 from dispatcher.protocol.message import Content, read_message, target_of
 from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
@@ -330,60 +329,3 @@ def dead_fields(job: Job, positions: list[int]) -> list[bytes]:
 
 def _pairs(fields: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
     return zip(fields[::2], fields[1::2], strict=True)
-
-
-def encode_job(
-    message: Mapping[str, Any] | bytes | str,
-    *,
-    tokens: Sequence[str] = (),
-    group: str = "",
-    id: str = "",  # noqa: A002 - the name of the field
-    deliver_at: float = 0.0,
-    expires_at: float = 0.0,
-    dedup_key: str = "",
-    on_unknown: OnUnknown = "resend",
-    campaign: str = "",
-    validate_only: bool = False,
-    attributes: Any = None,
-    traceparent: str = "",
-) -> dict[str, str]:
-    """The fields of an entry that asks for this message, as a producer adds it; what is empty is left out.
-
-    Args:
-        message: the v1 Message, as an object or as JSON.
-        tokens: send it to each of these, at most 500; `message` then has no target.
-        group: send it to this device group (its notification key).
-        id: the producer's own id.
-        deliver_at: Unix seconds; not before.
-        expires_at: Unix seconds; not after.
-        dedup_key: a later job with the same key is not sent.
-        on_unknown: `give_up` rather than risk a second delivery.
-        campaign: counts into it.
-        validate_only: FCM checks, delivers nothing.
-        attributes: anything that JSON can hold, up to 1 KB; comes back in the outcome.
-        traceparent: W3C trace context.
-    """
-    if isinstance(message, str):
-        text = message
-    else:
-        text = (message if isinstance(message, bytes) else orjson.dumps(message)).decode()
-    fields = {
-        "message": text,
-        "tokens": orjson.dumps(list(tokens)).decode() if tokens else "",
-        "group": group,
-        "id": id,
-        "deliver_at": _seconds(deliver_at),
-        "expires_at": _seconds(expires_at),
-        "dedup_key": dedup_key,
-        "on_unknown": "" if on_unknown == "resend" else on_unknown,
-        "campaign": campaign,
-        "validate_only": "1" if validate_only else "",
-        "attributes": "" if attributes is None else orjson.dumps(attributes).decode(),
-        "traceparent": traceparent,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def _seconds(at: float) -> str:
-    # Never in scientific notation, which readers of the field refuse.
-    return f"{at:.6f}".rstrip("0").rstrip(".") if at else ""

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
+from redis.exceptions import AskError, MovedError, TryAgainError
 
 from dispatcher.queue.address import Address
 from dispatcher.queue.connection import BLOCK_TIMEOUT, CALL_TIMEOUT, Arg, Command, Server, client_options
@@ -20,6 +21,8 @@ from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script
 from dispatcher.queue.script import Script
 
 _KEYLESS = {"TIME", "INFO", "SCAN", "PING"}
+_MOVES = 4
+"""Tries of a call that finds its slot moving."""
 _KEY_AT_2 = {"XINFO", "XGROUP", "OBJECT"}
 
 
@@ -112,6 +115,32 @@ class ClusterServer(Server):
             return await self._send(self._client, keys[0], ("EVAL", script.source, *tail))
         except REDIS_ERRORS as error:
             raise self.failed(error) from error
+
+    async def eval_replicated(
+        self, script: Script, keys: Sequence[str], args: Iterable[Arg], replicas: int, wait_ms: int
+    ) -> tuple[Any, int]:
+        """See Server."""
+        tail = (len(keys), *keys, *args)
+        name, text = "EVALSHA", script.sha
+        try:
+            for _ in range(_MOVES):
+                self.commands += 2
+                await self._client.initialize()
+                node = self._client.get_node_from_key(keys[0])
+                # The client's own pipeline refuses WAIT, and follows a slot that moves on another connection.
+                both = [PipelineCommand(0, name, text, *tail), PipelineCommand(1, "WAIT", replicas, wait_ms)]
+                await node.execute_pipeline(both)
+                reply, reached = both[0].result, both[1].result
+                if is_missing_script(reply):
+                    name, text = "EVAL", script.source
+                elif isinstance(reply, MovedError | AskError | TryAgainError):
+                    # Not carried out; the client learns from this read where the slot is now.
+                    await self._send(self._client, keys[0], ("EXISTS", keys[0]))
+                else:
+                    break
+        except REDIS_ERRORS as error:
+            raise self.failed(error) from error
+        return self._both(reply, reached)
 
     async def scan(self, match: str) -> list[bytes]:
         """See Server: every primary is scanned."""

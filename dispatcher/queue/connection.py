@@ -88,6 +88,16 @@ class Server(ABC):
         """Run a script of one slot; `keys` is not empty."""
 
     @abstractmethod
+    async def eval_replicated(
+        self, script: Script, keys: Sequence[str], args: Iterable[Arg], replicas: int, wait_ms: int
+    ) -> tuple[Any, int]:
+        """Run a script and wait, on the same connection, for replicas to have what it wrote.
+
+        Returns:
+            Its reply, and how many replicas have it.
+        """
+
+    @abstractmethod
     async def scan(self, match: str) -> list[bytes]:
         """All keys of this pattern, of the whole keyspace; some may come twice."""
 
@@ -102,6 +112,14 @@ class Server(ABC):
         if not is_missing_group(ours) and "no such key" not in str(ours):
             self.errors[kind(ours)] += 1
         return ours
+
+    def _both(self, reply: Any, reached: Any) -> tuple[Any, int]:
+        """The replies to a script and to the WAIT behind it."""
+        if isinstance(reply, Exception):
+            raise self.failed(reply) from reply
+        if isinstance(reached, Exception):
+            raise self.failed(reached) from reached
+        return reply, reached
 
     async def infos(self, section: str) -> list[bytes]:
         """What INFO says, of each server that holds a part of the keys."""
@@ -166,6 +184,24 @@ class DirectServer(Server):
             return await self._client.execute_command("EVAL", script.source, *tail)
         except REDIS_ERRORS as error:
             raise self.failed(error) from error
+
+    async def eval_replicated(
+        self, script: Script, keys: Sequence[str], args: Iterable[Arg], replicas: int, wait_ms: int
+    ) -> tuple[Any, int]:
+        """See Server."""
+        tail = (len(keys), *keys, *args)
+        for name, text in (("EVALSHA", script.sha), ("EVAL", script.source)):
+            self.commands += 2
+            pipe = self._client.pipeline(transaction=False)
+            pipe.execute_command(name, text, *tail)
+            pipe.execute_command("WAIT", replicas, wait_ms)
+            try:
+                reply, reached = await pipe.execute(raise_on_error=False)
+            except REDIS_ERRORS as error:
+                raise self.failed(error) from error
+            if not is_missing_script(reply):
+                break
+        return self._both(reply, reached)
 
     async def scan(self, match: str) -> list[bytes]:
         """See Server."""

@@ -8,8 +8,10 @@ from time import monotonic
 
 import msgspec
 
+from dispatcher.errors import QueueNotReplicated
 from dispatcher.queue.access import Access
 from dispatcher.queue.connection import Arg
+from dispatcher.queue.producing import NONE, Assurance
 from dispatcher.queue.script import Script
 from dispatcher.queue.settlement import MAX_BYTES, Delayed
 
@@ -53,14 +55,20 @@ class DelayedSet(Access):
         now = self.server.clock.note(sent, int(seconds) + int(micros) / 1e6)
         return Promotion(moved, due / 1000 if due >= 0 else None, bool(paused), now)
 
-    async def delay(self, project: str, jobs: Sequence[Delayed]) -> int:
+    async def delay(self, project: str, jobs: Sequence[Delayed], assurance: Assurance = NONE) -> int:
         """Add jobs straight to the delayed set (`hold` is not looked at); a member that waits is left alone.
+
+        Args:
+            project: Firebase project id.
+            jobs: what waits.
+            assurance: how many replicas must have them; of its limit they are not part yet.
 
         Returns:
             How many were new.
 
         Raises:
             QueueFull: Redis refuses; of more than 500 jobs or 1 MB, earlier ones may be in. Repeat it with all.
+            QueueNotReplicated: they are in, and not on as many replicas as was asked for.
         """
         names = (self.keys.delayed(project), self.keys.delayed_jobs(project))
         added = 0
@@ -70,8 +78,18 @@ class DelayedSet(Access):
             args += (job.member, ceil(job.due * 1000), job.fields)
             weight += len(job.fields)
             if len(args) >= 3 * _PAGE or weight >= MAX_BYTES:
-                added += await self.server.eval(_DELAY, names, args)
+                added += await self._delay(names, args, assurance)
                 args, weight = [], 0
         if args:
-            added += await self.server.eval(_DELAY, names, args)
+            added += await self._delay(names, args, assurance)
+        return added
+
+    async def _delay(self, names: Sequence[str], args: list[Arg], assurance: Assurance) -> int:
+        if not assurance.replicas:
+            added: int = await self.server.eval(_DELAY, names, args)
+            return added
+        wait_ms = round(assurance.replica_timeout_s * 1000)
+        added, reached = await self.server.eval_replicated(_DELAY, names, args, assurance.replicas, wait_ms)
+        if reached < assurance.replicas:
+            raise QueueNotReplicated(reached, assurance.replicas, [])
         return added

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dispatcher.errors import QueueError, QueueMisconfigured
 from dispatcher.model import LANES, Lane
 from dispatcher.queue.access import Access
 from dispatcher.queue.connection import Arg
@@ -38,8 +39,17 @@ class Letters(Access):
     async def projects_with_dead(self) -> list[str]:
         """Every project of the namespace that has dead letters, served or not."""
         head, tail = f"{self.keys.namespace}:{{", "}:dead"
-        names = [key.decode(errors="replace") for key in await self.server.scan(f"{head}*{tail}")]
-        found = {name[len(head) : -len(tail)] for name in names}
+        names = {key.decode(errors="replace") for key in await self.server.scan(f"{head}*{tail}")}
+        found = []
+        # A stream whose last entry was removed is still there.
+        lengths = await self.server.pipeline([("XLEN", name) for name in names])
+        for name, length in zip(names, lengths, strict=True):
+            if isinstance(length, QueueMisconfigured):
+                continue  # something else under a name that looks like ours
+            if isinstance(length, QueueError):
+                raise length
+            if length:
+                found.append(name[len(head) : -len(tail)])
         return sorted(found)
 
     async def replay_letters(self, project: str, letters: Sequence[Replay]) -> list[str]:

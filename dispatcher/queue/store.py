@@ -13,6 +13,7 @@ from dispatcher.queue.health import Health
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.leases import Leases
 from dispatcher.queue.letters import Letters
+from dispatcher.queue.membership import Membership
 from dispatcher.queue.opening import open_server
 from dispatcher.queue.orders import OrderBook
 from dispatcher.queue.overview import Overview
@@ -48,6 +49,7 @@ class Queue(
     Overview,
     Search,
     Letters,
+    Membership,
 ):
     """Everything one worker asks of Redis; each part stands in its module, with its own documentation.
 

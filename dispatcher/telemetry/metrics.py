@@ -77,7 +77,7 @@ class Metrics:
         # fmt: off
         # What became of messages
         self.messages = c("messages", ("project", "status", "code"), "Messages settled, by outcome status and error code")
-        self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing to the outcome, of each job", OUTCOME_BOUNDS)
+        self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing, or from deliver_at, to the outcome, of each job", OUTCOME_BOUNDS)
         self.possible_duplicates = c("possible_duplicates", _P, "Messages that may have been sent twice")
         self.unknown_fields = c("unknown_fields", _P, "Fields of stream entries that this version does not know and ignored")
         self.message_warnings = c("message_warnings", ("project", "code"), "What looked wrong in messages that were sent all the same, by kind")

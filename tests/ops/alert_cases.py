@@ -86,6 +86,28 @@ CASES: dict[str, list[Case]] = {
     ],
     "DispatcherOldestJobTooOld": [
         fires(
+            "a job in the lane normal is twenty minutes old",
+            {f'dispatcher_oldest_job_age_seconds{{{P}, lane="normal"}}': "1200x30"},
+            "10m",
+            {**PROJECT, "lane": "normal"},
+            "20m 0s",
+        ),
+        fires(
+            "a job in the lane bulk is seven hours old",
+            {f'dispatcher_oldest_job_age_seconds{{{P}, lane="bulk"}}': "25200x30"},
+            "10m",
+            {**PROJECT, "lane": "bulk"},
+            "7h 0m 0s",
+        ),
+        quiet(
+            "the project is paused, which has an alert of its own",
+            {
+                f'dispatcher_oldest_job_age_seconds{{{P}, lane="high"}}': "3600x30",
+                f'dispatcher_project_paused{{{P}, reason="manual"}}': "1x30",
+            },
+            "20m",
+        ),
+        fires(
             "a job in the lane high is six minutes old",
             {f'dispatcher_oldest_job_age_seconds{{{P}, lane="high"}}': "360x30"},
             "10m",
@@ -154,6 +176,14 @@ CASES: dict[str, list[Case]] = {
         quiet("paused by an operator", {f'dispatcher_project_paused{{{P}, reason="manual"}}': "1x30"}, "15m"),
     ],
     "DispatcherCredentialsFailing": [
+        quiet(
+            "some fail and some do not",
+            {
+                f'dispatcher_credential_refreshes_total{{{P}, result="failed"}}': "0+4x60",
+                f'dispatcher_credential_refreshes_total{{{P}, result="ok"}}': "0+1x60",
+            },
+            "30m",
+        ),
         fires(
             "every fetch fails",
             {
@@ -218,6 +248,15 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "DispatcherQuotaExhausted": [
+        quiet(
+            "all of it is used, and nothing waits for more",
+            {
+                f"dispatcher_quota_per_minute{{{P}}}": "1000x60",
+                f"dispatcher_quota_used_messages_total{{{P}}}": "0+1000x60",
+                f'dispatcher_backlog_jobs{{{P}, lane="bulk"}}': "50x60",
+            },
+            "40m",
+        ),
         fires(
             "two workers use up what one project has, and jobs wait",
             {
@@ -286,6 +325,11 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "DispatcherReclaimStorm": [
+        quiet(
+            "many, and few beside what is sent",
+            {f"dispatcher_reclaimed_jobs_total{{{P}}}": "0+300x60", **messages(60000)},
+            "40m",
+        ),
         fires(
             "a fifth of what is sent was taken over",
             {f"dispatcher_reclaimed_jobs_total{{{P}}}": "0+120x60", **messages(600)},
@@ -336,6 +380,13 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "DispatcherRetentionCutUnread": [
+        fires(
+            "one more cut",
+            {f'dispatcher_retention_cut_entries_total{{{P}, stream="dead"}}': "40x120 50x60"},
+            "140m",
+            {**PROJECT, "stream": "dead"},
+            "10",
+        ),
         fires(
             "the first cut ever",
             {f'dispatcher_retention_cut_entries_total{{{P}, stream="outcomes"}}': "_x30 40x30"},

@@ -235,6 +235,8 @@ class Site:
             self.add(GOOD[0], message=message(f"odd{n:08d}"), colour="green")
             self.add(GOOD[0], message="this is no message")
             self.add(GOOD[0], message='{"topic":"large","data":{"text":"' + "x" * 3000 + '"}}')
+        for _ in range(2 * int(SETTINGS["OUTCOMES_MAX_ENTRIES"])):  # nobody reads them, and they are too many
+            self.redis.xadd(f"fcm:{{{ROUGH}}}:outcomes", {"outcomes": "[]"})
         self.add(LOST, message=message("nobody"))
         self.add(GOOD[0], "nromal", message=message("nobody"))
 

@@ -83,7 +83,7 @@ class Recoverer(Duty):
                 not lease.holds(now)
                 or now - lease.held_since < self._lease_s
                 or project.leaving
-                or project.paused(self._queue.now())
+                or project.paused
             ):
                 continue
             for orphan in await self._queue.orphans(project.id):

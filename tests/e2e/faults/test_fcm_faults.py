@@ -11,6 +11,7 @@ from harness.waiting import until
 BATCH = b"POST /batch"
 
 
+@pytest.mark.thorough
 async def test_connections_are_refused(stage: Stage, close):
     """Nothing left, so nothing is repeated."""
     worker = await stage.worker()
@@ -24,6 +25,7 @@ async def test_connections_are_refused(stage: Stage, close):
     assert (found["sends"], found["duplicates"], found["marked"]) == (50, 0, 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("slow", ["headers", "body"])
 async def test_an_answer_that_takes_too_long(stage: Stage, close, slow):
     """Its messages are of unknown fate: sent again, and marked."""
@@ -48,6 +50,7 @@ async def test_a_connection_that_went_half_open(stage: Stage, close):
     assert found["duplicates"] == found["marked"] == 100
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_one_direction_is_a_black_hole(stage: Stage, close, direction):
     """Upwards nothing arrived, downwards everything did: the worker cannot know, and repeats once."""
@@ -84,6 +87,7 @@ async def cuts(stage: Stage, count: int) -> bool:
     return len(stage.cuts) >= count
 
 
+@pytest.mark.thorough
 async def test_a_front_end_answers_200_with_html(stage: Stage, close):
     """What it did with the messages nobody knows; they are sent again, and marked."""
     await stage.worker()
@@ -118,6 +122,7 @@ async def refreshed(worker) -> bool:
     return await worker.counted("credential_refreshes_total", result="ok") == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("trouble", [{"delay": 3.0}, {"status": 503, "times": 3}], ids=["slow", "failing"])
 async def test_the_token_endpoint_is_in_trouble_at_the_start(stage: Stage, close, trouble):
     """Nothing is sent without a token, and nothing is lost."""
@@ -152,6 +157,7 @@ async def rule_fired(stage: Stage, times: int) -> bool:
     return (await stage.emulator.get("faults"))["rules"][0]["fired"] >= times
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("retry_after", "form", "least"),
     [(2, "seconds", 2.0), (3, "date", 1.5), (0, "seconds", 0.0), (10**9, "seconds", None)],
@@ -160,7 +166,12 @@ async def rule_fired(stage: Stage, times: int) -> bool:
 async def test_a_storm_of_429_with_every_form_of_retry_after(stage: Stage, close, retry_after, form, least):
     """Each device waits as long as it was told, at least; what would outlive its expiry ends as expired."""
     await stage.worker()
-    rule = {"error": "QUOTA_EXCEEDED_DEVICE", "retry_after": retry_after, "retry_after_form": form, "times": 40}
+    rule = {
+        "error": "QUOTA_EXCEEDED_DEVICE",
+        "retry_after": retry_after,
+        "retry_after_form": form,
+        "times": 40,
+    }
     await stage.emulator.script({"prefix": "m", **rule})
     stage.faults += 40
     await stage.produce(40, may=["accepted"] if least is not None else ["expired"])
@@ -171,12 +182,15 @@ async def test_a_storm_of_429_with_every_form_of_retry_after(stage: Stage, close
         return
     rows = await stage.emulator.rows()
     first = {row["target"]: row["time"] for row in reversed(rows) if row["status"] == 429}
-    gaps = [row["time"] - first[row["target"]] for row in rows if row["status"] == 200 and row["target"] in first]
+    gaps = [
+        row["time"] - first[row["target"]] for row in rows if row["status"] == 200 and row["target"] in first
+    ]
     assert len(gaps) == 40
     assert min(gaps) >= least
     assert found["duplicates"] == 0
 
 
+@pytest.mark.thorough
 async def test_a_brownout_and_the_recovery_from_it(stage: Stage, close):
     """A third of the answers is 503 for a while: retried with backoff, within the budget, nothing given up."""
     await stage.worker(max_attempts=20)

@@ -26,6 +26,7 @@ async def test_killed_before_the_send(stage: Stage, close):
     assert found["duplicates"] == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("transport", ["batch", "v1"])
 async def test_killed_after_the_send_and_before_the_answer(stage: Stage, close, transport):
     """What was on the wire is sent again, at most; the rest once."""
@@ -80,6 +81,7 @@ async def test_killed_during_reclaim(stage: Stage, close):
     assert found["duplicates"] == 0
 
 
+@pytest.mark.thorough
 async def test_killed_twice_in_a_row(stage: Stage, close):
     """The one who takes over dies as well, with the same messages on the wire."""
     await stage.emulator.script(latency=1.0)

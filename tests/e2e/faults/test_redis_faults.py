@@ -33,6 +33,7 @@ async def test_redis_is_killed_and_comes_back_with_its_append_only_file(make_sta
     await close(stage)
 
 
+@pytest.mark.thorough
 async def test_redis_comes_back_empty(stage: Stage, close):
     """What it forgot is lost, as announced; what comes after is served without a restart of any worker."""
     await stage.emulator.script(latency=0.2)
@@ -55,6 +56,7 @@ async def all_ended(stage: Stage, names: list[str]) -> bool:
     return ended.issuperset(names)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["refused", "silent"])
 async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
     """No worker died, and nobody takes over from anybody: what was on the wire is settled when Redis is back."""
@@ -120,6 +122,7 @@ async def test_the_reply_to_a_settlement_is_lost(stage: Stage, close):
     assert found["duplicates"] == 0
 
 
+@pytest.mark.thorough
 async def test_a_settlement_is_lost_on_its_way(stage: Stage, close):
     """It is repeated, and done."""
     worker = await stage.worker()
@@ -178,6 +181,7 @@ async def test_the_reply_to_an_enqueueing_is_lost(stage: Stage, close):
     assert (found["sends"], found["duplicates"]) == (1, 0)
 
 
+@pytest.mark.thorough
 async def test_the_reply_to_a_reclaim_is_lost(stage: Stage, close):
     """Entries that were claimed and never arrived are found by reconciling."""
     first, second = await stage.crew(2)
@@ -194,6 +198,7 @@ async def test_the_reply_to_a_reclaim_is_lost(stage: Stage, close):
     assert found["duplicates"] == 0
 
 
+@pytest.mark.thorough
 async def test_scripts_are_flushed_and_connections_killed_and_paused(stage: Stage, close):
     """Administration in full flow."""
     await stage.emulator.script(latency=0.05)
@@ -238,6 +243,7 @@ async def lease_is_gone(stage: Stage) -> bool:
     return not await stage.leased(stage.workers[0])
 
 
+@pytest.mark.thorough
 async def test_retries_of_a_full_redis_are_drained_too(stage: Stage, close):
     """Redis fills up while a thousand retries wait: promotion and settling go on."""
     client = stage.redis.client
@@ -259,6 +265,7 @@ async def idle(worker) -> bool:
     return await worker.counted("in_flight_messages") == 0
 
 
+@pytest.mark.thorough
 async def test_a_slow_redis_slows_the_workers_and_nothing_else(stage: Stage, close):
     """Replies trickle in at 200 kB a second for a while."""
     worker = await stage.worker(batch_size=100)

@@ -99,6 +99,7 @@ async def nothing_read(stage: Stage) -> bool:
     return sum([await stage.pending(worker) for worker in stage.workers]) == 0
 
 
+@pytest.mark.thorough
 async def test_a_wave_of_retries_is_spread(stage: Stage, close):
     """No 100 ms of the second sends holds more than three times their mean."""
     await stage.crew(2)
@@ -117,6 +118,8 @@ async def test_a_wave_of_retries_is_spread(stage: Stage, close):
     for at in times:
         counts[int((at - first) * 10)] = counts.get(int((at - first) * 10), 0) + 1
     mean = len(times) / max(1.0, (last - first) * 10)
-    print(f"\nretry wave: {len(times)} over {last - first:.1f} s, most in 100 ms {max(counts.values())}, mean {mean:.0f}")
+    print(
+        f"\nretry wave: {len(times)} over {last - first:.1f} s, most in 100 ms {max(counts.values())}, mean {mean:.0f}"
+    )
     assert max(counts.values()) <= 3 * mean
     assert found["duplicates"] == 0

@@ -28,6 +28,7 @@ async def test_a_late_retry_of_a_worker_that_slept_past_its_lease_does_not_count
     assert (found["duplicates"], found["sends"]) == (0, 200)
 
 
+@pytest.mark.thorough
 async def test_a_late_accepted_of_a_worker_that_slept_past_its_lease_counts_once(stage: Stage, close):
     """First wins: what was on the wire is accepted twice by FCM, and recorded once."""
     first = await stage.worker()
@@ -83,6 +84,7 @@ async def test_a_sigterm_in_full_flow_loses_nothing_and_repeats_nothing(stage: S
     assert await attempts(stage) == {1}
 
 
+@pytest.mark.thorough
 async def test_a_second_sigterm_ends_at_once_and_costs_only_what_was_on_the_wire(stage: Stage, close):
     """The fast exit: nothing is awaited."""
     await stage.emulator.script(latency=5.0)

@@ -35,6 +35,7 @@ async def sees_pause(worker, project: str) -> bool:
     return await worker.counted("project_paused", project=project) == 1
 
 
+@pytest.mark.thorough
 async def test_fifty_projects_on_a_handful_of_redis_connections(make_stage, close):
     """Connections do not grow with the projects a worker serves."""
     names = [f"tenant-{n:02}" for n in range(50)]
@@ -51,6 +52,7 @@ async def test_fifty_projects_on_a_handful_of_redis_connections(make_stage, clos
     await close(stage, note={"redis_connections": most})
 
 
+@pytest.mark.thorough
 async def test_a_slow_target_beside_ninety_nine_that_are_not(stage: Stage, close):
     """One topic takes seconds to answer; the tokens' outcomes are there long before."""
     await stage.worker()
@@ -88,6 +90,7 @@ async def test_large_jobs_stay_within_the_memory_that_is_allowed(stage: Stage, c
     await close(stage)
 
 
+@pytest.mark.thorough
 async def test_the_high_lane_overtakes_a_backlog(stage: Stage, close):
     """Twenty urgent jobs behind five thousand others are among the first thousand to be sent."""
     await stage.emulator.script(latency=0.1)

@@ -53,3 +53,32 @@ def test_a_key_whose_token_endpoint_is_away(shell, monkeypatch, tmp_path):
     assert "demo-orchard-41: " in line
     assert "check the network" in line
     assert "PRIVATE KEY" not in shell.out
+
+
+def test_one_broken_key_among_good_ones_is_named(shell, monkeypatch, tmp_path):
+    write_credentials(tmp_path, "http://127.0.0.1:1", "demo-orchard-41")
+    (tmp_path / "broken.json").write_text('{"private_key": "-----BEGIN PRIVATE KEY-----')
+    monkeypatch.setenv("DISPATCHER_CREDENTIALS", str(tmp_path))
+    assert shell("check") == 1
+    assert "broken.json: not a service-account key" in shell.out
+    assert "demo-orchard-41: " in shell.out
+    assert "PRIVATE KEY" not in shell.out
+
+
+def test_a_projects_own_credential_and_way_out_are_looked_at(shell, tmp_path):
+    (tmp_path / "token").write_text("opaque-static-token")
+    config = tmp_path / "dispatcher.toml"
+    config.write_text(
+        f"""
+        [projects."demo-orchard-41"]
+        credential = "token-file:{tmp_path}/token"
+        ca_file = "{tmp_path}/missing.pem"
+        [projects."demo-b"]
+        tls_verify = false
+        """
+    )
+    assert shell("check", "--config", str(config)) == 1
+    assert "ok   credentials: demo-orchard-41: access token read from its file" in shell.out
+    assert "missing.pem: cannot be read" in shell.out
+    assert "demo-b: certificates are not looked at" in shell.out
+    assert "opaque" not in shell.out

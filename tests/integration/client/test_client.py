@@ -76,9 +76,10 @@ async def test_a_device_group(producer, redis_client):
 
 async def test_a_long_list_of_tokens_is_split_into_jobs(producer, redis_client):
     tokens = [f"t{n}" for n in range(1001)]
-    ids = await producer.send_to_tokens(PROJECT, HI, tokens, lane="bulk", dedup_key="k")
+    done = await producer.multicast(PROJECT, HI, tokens, lane="bulk", dedup_key="k")
     found = await jobs(redis_client, "bulk")
-    assert [job.id for job in found] == ids
+    assert [job.id for job in found] == done.ids
+    assert done.messages == 1001
     assert [len(job.values) for job in found] == [500, 500, 1]
     assert [token for job in found for token in job.values] == tokens
     assert [job.dedup_key for job in found] == ["k", "k#1", "k#2"]
@@ -95,7 +96,7 @@ async def test_many_messages_in_one_call(producer, redis_client):
     ("message", "options", "mend"),
     [
         ({"token": object()}, {}, "writable as JSON"),
-        (HI, {"tokens": ["t"] * 501}, "use send_to_tokens"),
+        (HI, {"tokens": ["t"] * 501}, "use multicast"),
         (HI, {"attributes": object()}, "writable as JSON"),
         (HI, {"deliver_at": float("nan")}, "give Unix seconds"),
         (HI, {"deliver_at": float("inf")}, "give Unix seconds"),
@@ -136,7 +137,7 @@ async def test_what_the_worker_would_reject_is_refused_in_its_words(
 
 async def test_a_message_for_many_tokens_is_checked_too(producer, redis_client):
     with pytest.raises(ValueError, match=r"message\.token: found a target"):
-        await producer.send_to_tokens(PROJECT, {"token": "t"}, ["u"] * 501)
+        await producer.multicast(PROJECT, {"token": "t"}, ["u"] * 501)
     assert await redis_client.keys("*") == []
 
 
@@ -165,7 +166,7 @@ async def test_what_only_looks_wrong_is_enqueued_with_a_warning(producer, redis_
 
 async def test_lists_that_make_no_sense_are_refused(producer):
     with pytest.raises(ValueError, match="at least one"):
-        await producer.send_to_tokens(PROJECT, HI, [])
+        await producer.multicast(PROJECT, HI, [])
     with pytest.raises(ValueError, match="would be duplicates"):
         await producer.send_many(PROJECT, [HI], dedup_key="k")
 

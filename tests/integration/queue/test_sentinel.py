@@ -68,7 +68,7 @@ async def test_the_new_master_is_found_after_a_failover(sentinel):
     first = _until(lambda: watcher.sentinel_get_master_addr_by_name("m"))
     queue = Queue.at(f"redis+sentinel://127.0.0.1:{port}/m/0", consumer="me")
     await queue.acquire("p", 1, 300)
-    await queue.enqueue("p", "normal", [{"message": "1"}])
+    await queue.enqueue("p", "normal", [["message", "1"]])
     assert (await queue.check_server()).mode == "standalone"
     _until(lambda: watcher.execute_command("SENTINEL FAILOVER", "m"))
     while watcher.sentinel_get_master_addr_by_name("m") == first:
@@ -76,7 +76,7 @@ async def test_the_new_master_is_found_after_a_failover(sentinel):
     ids = None
     while ids is None:
         with contextlib.suppress(QueueUnavailable):
-            ids = await queue.enqueue("p", "normal", [{"message": "2"}])
+            ids = await queue.enqueue("p", "normal", [["message", "2"]])
     read = await queue.read("p", "normal", 10)
     assert [fields for _, fields in read] == [[b"message", b"1"], [b"message", b"2"]]
     assert (await queue.settle_accepted("p", "normal", 1, [i for i, _ in read], [b"{}", b"{}"])).live == 2

@@ -206,7 +206,7 @@ async def test_a_full_redis_is_drained(queue, redis_client):
     ids = await take(queue, redis_client, 50)
     await redis_client.config_set("maxmemory", 1)
     with pytest.raises(QueueFull):
-        await queue.enqueue(P, "normal", [{"message": "{}"}])
+        await queue.enqueue(P, "normal", [["message", "{}"]])
     items = [
         Settled(i, outcome(i), False, [Delayed(i, 1, b"[]", Hold("t", 1, 1e10))], [[b"a", b"b"]]) for i in ids
     ]

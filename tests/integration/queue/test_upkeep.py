@@ -24,8 +24,8 @@ class TestStats:
     async def test_everything_that_waits_is_counted(self, queue, redis_client):
         now = await redis_ms(redis_client)
         await redis_client.xadd(f"fcm:{{{P}}}:jobs:bulk", {"a": 1}, id=f"{now - 90_000}-0")
-        await queue.enqueue(P, "bulk", [{"message": "1"}] * 2)
-        await queue.enqueue(P, "high", [{"message": "1"}])
+        await queue.enqueue(P, "bulk", [["message", "1"]] * 2)
+        await queue.enqueue(P, "high", [["message", "1"]])
         await queue.delay(P, [Delayed("a", now / 1000 - 5, b"[]"), Delayed("b", now / 1000 + 500, b"[]")])
         await redis_client.xadd(OUTCOMES, {"a": 1})
         await redis_client.xadd(f"fcm:{{{P}}}:dead", {"a": 1})

@@ -52,7 +52,7 @@ class TestReaders:
 
 async def test_pending_jobs_are_those_that_somebody_has_read(queue):
     await queue.create_group(P, "normal")
-    await queue.enqueue(P, "normal", [{"message": "1"}] * 3)
+    await queue.enqueue(P, "normal", [["message", "1"]] * 3)
     assert (await queue.stats([P]))[P].pending == 0
     await queue.read(P, "normal", 2)
     assert (await queue.stats([P]))[P].pending == 2
@@ -62,7 +62,7 @@ async def test_pending_jobs_are_those_that_somebody_has_read(queue):
 async def test_held_messages_are_counted_until_their_slot(queue, redis_client):
     await queue.create_group(P, "normal")
     await queue.acquire(P, 1, 30)
-    await queue.enqueue(P, "normal", [{"message": "1"}] * 4)
+    await queue.enqueue(P, "normal", [["message", "1"]] * 4)
     ids = [entry_id for entry_id, _ in await queue.read(P, "normal", 10)]
     holds = [Hold("tx", 0.01), Hold("tx", 0.01), Hold("ty", 0.01, queue.now() + 900), None]
     items = [

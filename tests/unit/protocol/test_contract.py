@@ -5,7 +5,7 @@ from inspect import signature
 from dispatcher.client import JobOptions
 from dispatcher.model import STREAMS, Outcome, Status
 from dispatcher.protocol import contract
-from dispatcher.protocol.job import encode_job
+from dispatcher.protocol.submission import encode_options
 from dispatcher.queue.keys import Keys
 
 
@@ -23,8 +23,9 @@ def test_the_fields_of_an_outcome_are_those_that_are_written():
 def test_the_fields_of_a_job_are_those_that_producers_can_write():
     names = [field.name for field in contract.JOB_FIELDS]
     assert len(set(names)) == len(names)
-    assert set(names) - {"operation", "request"} == set(signature(encode_job).parameters)
-    assert set(JobOptions.__annotations__) < set(names)
+    options = set(signature(encode_options).parameters)
+    assert set(names) == options | {"message", "tokens", "operation", "request"}
+    assert set(JobOptions.__annotations__) == options
 
 
 def test_the_keys_are_those_in_use():

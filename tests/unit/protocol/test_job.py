@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.model import Attempt, ErrorCode, JobState, Lifetimes
-from dispatcher.protocol.job import DecodeLimits, dead_fields, decode_entry, encode_job, encode_retry_fields
+from dispatcher.protocol.job import DecodeLimits, dead_fields, decode_entry, encode_retry_fields
 from dispatcher.protocol.rules import Checks
 
 ID = "1731000000123-4"
@@ -332,39 +332,3 @@ def test_a_dead_letter_holds_the_original_fields_with_the_dead_tokens():
 def test_a_dead_letter_of_unreadable_tokens_keeps_them():
     job = decode({"message": "{}", "tokens": "[1]"})
     assert dead_fields(job, []) == [b"message", b"{}", b"tokens", b"[1]"]
-
-
-# The producer's side.
-
-
-@settings(max_examples=60)
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "id": st.text(min_size=1, max_size=5),
-            "deliver_at": st.floats(1, AT + 86000).map(lambda at: round(at, 6)),
-            "expires_at": st.floats(AT + 86001, 4e9).map(lambda at: round(at, 6)),
-            "dedup_key": st.text(max_size=5),
-            "on_unknown": st.sampled_from(["resend", "give_up"]),
-            "campaign": st.text(max_size=5),
-            "validate_only": st.booleans(),
-        },
-    )
-)
-def test_what_a_producer_asks_for_is_what_is_read(options):
-    job = decode(encode_job({"token": "a"}, **options))
-    assert job.refusal is None
-    for name, value in options.items():
-        assert getattr(job, name) == value
-
-
-@pytest.mark.parametrize(
-    "message", [{"data": {"k": "é"}}, '{"data":{"k":"é"}}', '{"data":{"k":"é"}}'.encode()]
-)
-def test_a_producer_gives_a_message_in_any_form(message):
-    fields = encode_job(message, tokens=["a", "b"], attributes={"n": 1})
-    assert set(fields) == {"message", "tokens", "attributes"}
-    job = decode(fields)
-    assert (job.values, job.attributes) == (["a", "b"], b'{"n":1}')
-    assert decode(encode_job(message, group="g")).kind == "group"

@@ -87,9 +87,15 @@ async def read_outcomes(stage: Stage) -> dict[Message, list[dict[str, Any]]]:
     for project in stage.projects:
         for _, fields in await stage.redis.client.xrange(stage.keys.outcomes(project)):
             for outcome in json.loads(fields["outcomes"]):
-                (value,) = outcome["target"].values()
-                found[outcome["job"], value].append(outcome)
+                # Poison is not decoded, so that its outcome has no target.
+                value = next(iter(outcome.get("target", {}).values()), "")
+                found[outcome["job"], value or _target_of(stage, outcome["job"])].append(outcome)
     return found
+
+
+def _target_of(stage: Stage, name: str) -> str:
+    """By the producer's log."""
+    return next((value for known, value in stage.asked if known == name), "")
 
 
 def _exactly_one_each(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 import redis.asyncio
-
-from dispatcher.queue.embedded import find_servers
 from harness.proxy import Proxy
 from harness.waiting import until
+
+from dispatcher.queue.embedded import find_servers
 
 ROOT = Path(__file__).parents[4]
 END_S = 40.0
@@ -261,10 +261,7 @@ class WorkerProcess(Process):
             if not line.startswith("#")
             for series, _, value in [line.rpartition(" ")]
         }
-        status = Path(f"/proc/{self.pid}/status")
-        if status.exists():
-            peak = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
-            self.peak_rss = int(peak.split()[1]) * 1024
+        self.peak_rss = _peak_rss(self.pid)
         return self.final
 
     async def counted(self, name: str, **labels: str) -> float:
@@ -280,6 +277,16 @@ class WorkerProcess(Process):
     async def close(self) -> None:
         """Let go of the connection for metrics."""
         await self._web.aclose()
+
+
+def _peak_rss(pid: int) -> int:
+    """Bytes, the most that a process ever had; 0 where the system does not tell."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return 0
+    return (
+        next(int(row.split()[1]) for row in status.read_text().splitlines() if row.startswith("VmHWM")) * 1024
+    )
 
 
 def total(series: Mapping[str, float], name: str, **labels: str) -> float:

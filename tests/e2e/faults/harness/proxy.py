@@ -274,8 +274,8 @@ class _Link:
 
 async def flushed(writer: asyncio.StreamWriter) -> None:
     """Wait until the kernel has everything: a reset would take what it has not."""
-    while writer.transport.get_write_buffer_size():
-        await asyncio.sleep(0)
+    while writer.transport.get_write_buffer_size():  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(0)  # asyncio tells nobody when a buffer is empty
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

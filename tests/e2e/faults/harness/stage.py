@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis.exceptions
-
-from dispatcher.queue.keys import Keys
-from dispatcher.queue.script import Script
 from harness.processes import EmulatorServer, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
 from harness.waiting import until
+
+from dispatcher.queue.keys import Keys
+from dispatcher.queue.script import Script
 
 PROJECT = "demo-orchard-41"
 LEASE_S = 2.0
@@ -73,6 +73,7 @@ class Stage:
         seed: of every choice that is left to chance.
         projects: with credentials.
         redis_options: further options of the server.
+        redis_port: where it listens beside its unix socket; 0: nowhere.
         settings: of every worker, `DISPATCHER_` left out.
     """
 
@@ -80,12 +81,13 @@ class Stage:
     seed: int
     projects: Sequence[str] = (PROJECT,)
     redis_options: Sequence[str] = ()
+    redis_port: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.keys = Keys()
-        self.redis = RedisServer(self.folder / "redis", options=self.redis_options)
+        self.redis = RedisServer(self.folder / "redis", self.redis_port, self.redis_options)
         self.emulator = EmulatorServer(self.folder, self.projects)
         self.workers: list[WorkerProcess] = []
         self.asked: dict[Message, Asked] = {}

@@ -1,0 +1,270 @@
+"""All scripts against a real server, in any order: a job is in one place at a time, and ends once.
+
+Three workers add, read, settle (also what they have lost), lapse, come back, reclaim, hand back, hold, promote and
+are forgotten. The model knows where each job must be after each step; the server must agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from dispatcher.queue.embedded import EmbeddedRedis
+from dispatcher.queue.settlement import Delayed, Hold, Settled
+from dispatcher.queue.store import Queue
+
+P = "p"
+STREAMS = ("normal", "due")
+WORKERS = ("a", "b", "c")
+RELEASED = "released"
+T = TypeVar("T")
+
+workers = st.sampled_from(WORKERS)
+streams = st.sampled_from(STREAMS)
+endings = st.sampled_from(["accepted", "failed", "retry", "hold"])
+
+
+class Known(NamedTuple):
+    """An entry as a worker remembers it, whether or not it is still its own."""
+
+    stream: str
+    entry_id: str
+    name: str
+    epoch: int
+
+
+class Scripts(RuleBasedStateMachine):
+    """See the module's docstring."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.redis = redis.Redis.from_url(url, protocol=2, decode_responses=True)
+        self.redis.flushall()
+        self.queues = {name: Queue.at(url, consumer=name) for name in WORKERS}
+        self.epochs = dict.fromkeys(WORKERS, 0)
+        self.leased = dict.fromkeys(WORKERS, False)
+        self.known: dict[str, list[Known]] = {name: [] for name in WORKERS}
+        # Entry id -> holder, by stream; None: not read yet.
+        self.holder: dict[tuple[str, str], str | None] = {}
+        self.crashes: Counter[tuple[str, str]] = Counter()
+        self.waiting: set[str] = set()
+        self.ended: Counter[str] = Counter()
+        self.jobs = 0
+
+    def do(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(call)
+
+    def teardown(self) -> None:
+        for queue in self.queues.values():
+            self.do(queue.aclose())
+        self.redis.close()
+        self.loop.close()
+
+    @initialize()
+    def groups(self) -> None:
+        for stream in STREAMS:
+            self.do(self.queues["a"].create_group(P, stream))  # type: ignore[arg-type]
+
+    @rule(count=st.integers(1, 4))
+    def add(self, count: int) -> None:
+        names = [f"j{self.jobs + n}" for n in range(count)]
+        self.jobs += count
+        ids = self.do(self.queues["a"].enqueue(P, "normal", [fields(name) for name in names]))
+        self.holder |= {("normal", entry_id): None for entry_id in ids}
+
+    @rule(me=workers, stream=streams, count=st.integers(1, 4))
+    def read(self, me: str, stream: str, count: int) -> None:
+        if not self.leased[me]:
+            return  # a worker without a lease does not read
+        for entry_id, flat in self.do(self.queues[me].read(P, stream, count)):  # type: ignore[arg-type]
+            assert self.holder[stream, entry_id] is None
+            self._take(me, stream, entry_id, flat)
+
+    @rule(me=workers)
+    def acquire(self, me: str) -> None:
+        self.epochs[me] += 1
+        self.do(self.queues[me].acquire(P, self.epochs[me], 300))
+        self.leased[me] = True
+
+    @rule(me=workers)
+    def lapse(self, me: str) -> None:
+        self.redis.delete(f"fcm:{{{P}}}:lease:{me}")
+        self.leased[me] = False
+
+    @rule(me=workers, data=st.data(), ending=endings)
+    def settle(self, me: str, data: st.DataObject, ending: str) -> None:
+        if not self.known[me]:
+            return
+        one = data.draw(st.sampled_from(self.known[me]))
+        batch = [k for k in self.known[me] if (k.stream, k.epoch) == (one.stream, one.epoch)][:3]
+        items = [self._settled(known, ending) for known in batch]
+        queue = self.queues[me]
+        reply = self.do(queue.settle(P, one.stream, one.epoch, items))  # type: ignore[arg-type]
+        there = [k for k in batch if (k.stream, k.entry_id) in self.holder]
+        mine = [k for k in there if self.holder[k.stream, k.entry_id] == me]
+        live = there if ending == "accepted" else mine
+        assert (reply.live, len(reply.stale)) == (len(live), len(batch) - len(live))
+        assert reply.late == len(live) - len([k for k in live if k in mine])
+        for known in live:
+            del self.holder[known.stream, known.entry_id]
+            self._ended(known.name, ending)
+        # The worker forgets what it settled, live or stale; sometimes not: the reply was lost and it tries again.
+        if data.draw(st.booleans()):
+            self.known[me] = [k for k in self.known[me] if k not in batch]
+
+    @rule(me=workers, owner=st.sampled_from([*WORKERS, RELEASED]), stream=streams)
+    def reclaim(self, me: str, owner: str, stream: str) -> None:
+        if me == owner:
+            return
+        theirs = {e for (s, e), holder in self.holder.items() if (s, holder) == (stream, owner)}
+        reclaimed = self.do(self.queues[me].reclaim(P, stream, owner, self.epochs[me]))  # type: ignore[arg-type]
+        if not self.leased[me] or self.leased.get(owner, False) or not theirs:
+            assert not reclaimed.entries
+            return
+        fewest = min(self.crashes[stream, e] for e in theirs)
+        assert {e for e, _ in reclaimed.entries} <= {e for e in theirs if self.crashes[stream, e] == fewest}
+        assert reclaimed.entries
+        for entry_id, flat in reclaimed.entries:
+            self.crashes[stream, entry_id] += 1
+            self._take(me, stream, entry_id, flat)
+        assert reclaimed.crashes == fewest + 1
+
+    @rule(me=workers, stream=streams)
+    def release(self, me: str, stream: str) -> None:
+        ids = [k.entry_id for k in self.known[me] if k.stream == stream]
+        mine = {e for e in ids if self.holder.get((stream, e), "") == me}
+        released = self.do(self.queues[me].release(P, stream, list(dict.fromkeys(ids))))  # type: ignore[arg-type]
+        assert released == len(mine)
+        for entry_id in mine:
+            self.holder[stream, entry_id] = RELEASED
+            self.crashes[stream, entry_id] -= 1
+        self.known[me] = [k for k in self.known[me] if k.stream != stream]
+
+    @rule(me=workers, stream=streams)
+    def reconcile(self, me: str, stream: str) -> None:
+        queue = self.queues[me]
+        mine = {e for (s, e), holder in self.holder.items() if (s, holder) == (stream, me)}
+        pending = self.do(queue.pending_mine(P, stream))  # type: ignore[arg-type]
+        assert pending.keys() == mine
+        adopted = self.do(queue.adopt(P, stream, self.epochs[me], sorted(mine)))  # type: ignore[arg-type]
+        assert {e for e, _, _ in adopted} == (mine if self.leased[me] else set())
+        assert all(crashes == self.crashes[stream, e] for e, _, crashes in adopted)
+        self.known[me] = [
+            k for k in self.known[me] if (k.stream, k.entry_id) not in {(stream, e) for e in mine}
+        ] + [Known(stream, e, name_of(flat), self.epochs[me]) for e, flat, _ in adopted]
+
+    @rule(me=workers, limit=st.integers(1, 5))
+    def promote(self, me: str, limit: int) -> None:
+        before = {entry_id for entry_id, _ in self.redis.xrange(f"fcm:{{{P}}}:jobs:due")}
+        promotion = self.do(self.queues[me].promote(P, limit))
+        for entry_id, found in self.redis.xrange(f"fcm:{{{P}}}:jobs:due"):
+            if entry_id not in before:
+                self.holder["due", entry_id] = None
+                self.waiting.remove(found["id"])
+                promotion.moved -= 1
+        assert promotion.moved == 0
+
+    @rule(me=workers)
+    def forget_dead(self, me: str) -> None:
+        self.do(self.queues[me].forget_dead(P))
+
+    @rule(me=workers)
+    def leave(self, me: str) -> None:
+        clean = self.do(self.queues[me].leave(P, self.epochs[me]))
+        assert clean == (me not in self.holder.values())
+        self.leased[me] = False
+
+    @rule()
+    def forget_scripts(self) -> None:
+        self.redis.script_flush()
+
+    @invariant()
+    def every_job_is_in_one_place(self) -> None:
+        places: Counter[str] = Counter()
+        for stream in STREAMS:
+            key = f"fcm:{{{P}}}:jobs:{stream}"
+            for entry_id, found in self.redis.xrange(key):
+                places[found["id"]] += 1
+                assert (stream, entry_id) in self.holder
+        for text in self.redis.hvals(f"fcm:{{{P}}}:delayed:jobs"):
+            flat = json.loads(text.removeprefix("S"))
+            places[flat[flat.index("id") + 1]] += 1
+        outcomes = Counter(
+            outcome["job"]
+            for _, found in self.redis.xrange(f"fcm:{{{P}}}:outcomes")
+            for outcome in json.loads(found["outcomes"])
+        )
+        assert outcomes == self.ended
+        assert places + outcomes == Counter({f"j{n}": 1 for n in range(self.jobs)})
+        assert self.redis.zcard(f"fcm:{{{P}}}:delayed") == len(self.waiting)
+        failed = sum(1 for _ in self.redis.xrange(f"fcm:{{{P}}}:dead"))
+        assert failed <= outcomes.total()
+
+    @invariant()
+    def redis_and_the_model_agree_on_who_has_what(self) -> None:
+        for stream in STREAMS:
+            key = f"fcm:{{{P}}}:jobs:{stream}"
+            if not self.redis.exists(key):
+                continue
+            pending = {
+                row["message_id"]: (row["consumer"], row["times_delivered"] - 1)
+                for row in self.redis.xpending_range(key, "dispatcher", "-", "+", 1000)
+            }
+            expected = {
+                e: (holder, self.crashes[stream, e])
+                for (s, e), holder in self.holder.items()
+                if s == stream and holder is not None
+            }
+            assert pending == expected
+
+    def _take(self, me: str, stream: str, entry_id: str, flat: list[bytes]) -> None:
+        self.holder[stream, entry_id] = me
+        known = Known(stream, entry_id, name_of(flat), self.epochs[me])
+        self.known[me] = [k for k in self.known[me] if (k.stream, k.entry_id) != (stream, entry_id)] + [known]
+
+    def _settled(self, known: Known, ending: str) -> Settled:
+        outcome = json.dumps({"job": known.name, "status": ending}, separators=(",", ":")).encode()
+        if ending == "accepted":
+            return Settled(known.entry_id, outcome)
+        if ending == "failed":
+            letter = [b"id", known.name.encode(), b"status", b"failed"]
+            return Settled(known.entry_id, outcome, accepted=False, dead=[letter])
+        flat = [text for pair in fields(known.name).items() for text in pair]
+        hold = Hold("t" * 21, 0.001) if ending == "hold" else None
+        later = Delayed(known.name, 0.0, json.dumps([*flat, "_state", '{"x":1}']).encode(), hold)
+        return Settled(known.entry_id, accepted=False, delayed=[later])
+
+    def _ended(self, name: str, ending: str) -> None:
+        if ending in {"accepted", "failed"}:
+            self.ended[name] += 1
+        else:
+            self.waiting.add(name)
+
+
+def fields(name: str) -> dict[str, str]:
+    return {"id": name, "message": "{}"}
+
+
+def name_of(flat: list[bytes]) -> str:
+    return flat[flat.index(b"id") + 1].decode()
+
+
+def test_a_job_is_in_one_place_and_ends_once_whatever_the_order(redis_server: EmbeddedRedis) -> None:
+    run_state_machine_as_test(
+        lambda: Scripts(redis_server.url),
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
