@@ -21,6 +21,8 @@ Form = Literal["txt", "csv", "jsonl"]
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
+LONGEST_LINE = 16 << 20
+"""Bytes after which a file without a line end is given up."""
 MAX_TOKEN = 4096
 """Bytes of a token: FCM's are below 300, and nobody has seen one beyond this."""
 CSV_ROWS = 5000
@@ -293,7 +295,8 @@ def form_of(name: str) -> Form:
 
 
 def _texts(block: bytes) -> list[str]:
-    return block.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+    lines = block.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+    return [line + "\n" for line in lines]
 
 
 def _decoder(column: str) -> Callable[[bytes], list[str]]:
@@ -320,7 +323,7 @@ def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
         end = block.rfind(b"\n")
         if end < 0:
             rest.append(block)
-            if sum(map(len, rest)) > 16 * BLOCK:
+            if sum(map(len, rest)) > LONGEST_LINE:
                 raise TokenFileError("a line of more than 16 MB: this is no list of tokens")
             continue
         yield b"".join([*rest, block[:end]])
