@@ -392,6 +392,7 @@ class Disposition(msgspec.Struct, gc=False):
         pause_project: the project stops for `delay`.
         maybe_sent: the message may have been accepted although no answer says so.
         duplicate_of: the job that has the deduplication key.
+        parked: the operator's stop that it waits for, `lane:<lane>` or `target:<Target.key>`.
     """
 
     action: Action
@@ -404,6 +405,7 @@ class Disposition(msgspec.Struct, gc=False):
     pause_project: bool = False
     maybe_sent: bool = False
     duplicate_of: str = ""
+    parked: str = ""
 
 
 class Outcome(msgspec.Struct, omit_defaults=True, gc=False):

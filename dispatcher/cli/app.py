@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import typer
 
-from dispatcher.cli import check, emulator, outcomes, send, worker
+from dispatcher.cli import check, dead, emulator, kill_switch, outcomes, send, status, worker
 from dispatcher.cli.demo import command as demo
 from dispatcher.errors import DispatcherError, SettingsError
 
@@ -28,6 +28,11 @@ app.command(epilog=demo.EXAMPLE)(demo.demo)
 app.command(epilog=check.EXAMPLE)(check.check)
 app.command(epilog=send.EXAMPLE)(send.send)
 app.command(epilog=outcomes.EXAMPLE)(outcomes.outcomes)
+app.command(epilog=status.EXAMPLE)(status.status)
+app.command(epilog=kill_switch.PAUSE_EXAMPLE)(kill_switch.pause)
+app.command(epilog=kill_switch.RESUME_EXAMPLE)(kill_switch.resume)
+app.command(epilog=kill_switch.CANCEL_EXAMPLE)(kill_switch.cancel)
+app.add_typer(dead.dead)
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -27,6 +28,10 @@ Project = Annotated[
         show_default=False,
     ),
 ]
+ProjectArgument = Annotated[
+    str, typer.Argument(metavar="PROJECT", help="Firebase project id.", show_default=False)
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking, for scripts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
@@ -51,6 +56,22 @@ def open_queue(settings: Settings) -> Queue:
         namespace=settings.namespace,
         password_file=settings.redis_password_file,
     )
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on the terminal whether to go on.
+
+    Raises:
+        SettingsError: there is no terminal to ask on, and `--yes` is not given.
+        typer.Exit: with 1, the answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise SettingsError(f"{question} There is no terminal to ask on: say --yes")
+    if not typer.confirm(question, err=True):
+        sys.stderr.write("nothing was done\n")
+        raise typer.Exit(1)
 
 
 def chosen_project(settings: Settings, given: str) -> str:

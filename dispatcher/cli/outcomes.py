@@ -1,26 +1,28 @@
-"""`dispatcher outcomes`: what became of messages, one line each."""
+"""`dispatcher outcomes`: what became of messages, one line each; or what happened to one job or token."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
 
-from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue
+from dispatcher.cli.options import Config, Project, chosen_project, load, open_queue
+from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.trace import trace
 from dispatcher.client import OutcomeReader
-from dispatcher.errors import SettingsError
-from dispatcher.model import Outcome, Status
+from dispatcher.errors import DispatcherError, SettingsError
+from dispatcher.model import Status
 from dispatcher.settings import Settings
-from dispatcher.telemetry.logs import short
 
-EXAMPLE = "Example: dispatcher outcomes --project demo-orchard-41 --status failed --json"
+EXAMPLE = (
+    "Example: dispatcher outcomes --project demo-orchard-41 --follow --status invalid_token --format jsonl | clean-up"
+    "\n\nExample: dispatcher outcomes --project demo-orchard-41 --job order-9"
+)
 
 _PAGE = 100
-_LONG = 40
-"""Longer targets are tokens; a terminal shows their beginning."""
+Format = Literal["text", "jsonl"]
 
 
 def outcomes(
@@ -36,13 +38,32 @@ def outcomes(
     status: Annotated[
         str, typer.Option(help=f"Only this status: {', '.join(Status)}.", show_default=False)
     ] = "",
+    job: Annotated[
+        str,
+        typer.Option(help="What happened to this job, by your own id or its entry id?", show_default=False),
+    ] = "",
+    token: Annotated[
+        str, typer.Option(help="What happened to this token (or topic, ...)?", show_default=False)
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Wait for new ones until interrupted.")] = False,
-    as_json: AsJson = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="jsonl: one object a line, as producers read them.")
+    ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
 ) -> None:
-    """List the outcomes that are kept, oldest first. With --json one object a line, as producers read them."""
+    """List the outcomes that are kept, oldest first; or tell what happened to one job or token.
+
+    --job and --token look through lanes, delayed jobs, outcomes and dead letters; exit code 1 if nothing is there.
+    """
+    as_json = as_json or form == "jsonl"
     if status and status not in set(Status):
         raise SettingsError(f'--status: found "{status}"; allowed: {", ".join(Status)}')
     settings = load(config)
+    if job or token:
+        if follow or after != "0-0" or status or (job and token):
+            raise SettingsError("--job and --token stand alone, and one of them at a time")
+        asyncio.run(_trace(settings, chosen_project(settings, project), job, token, as_json=as_json))
+        return
     asyncio.run(
         _list(
             settings,
@@ -83,14 +104,16 @@ async def _list(
         await queue.aclose()
 
 
-def as_line(outcome: Outcome, *, as_json: bool = False) -> str:
-    """One outcome as a line: JSON as it is stored, or text with the time at which it was settled."""
-    if as_json:
-        return msgspec.json.encode(outcome).decode()
-    settled = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(outcome.settled_at))
-    kind, value = next(iter(outcome.target.items()), ("", ""))
-    target = f"{kind} {short(value) if len(value) > _LONG else value}"
-    detail = outcome.message_id or " ".join(part for part in (outcome.code, outcome.reason) if part)
-    again = " (may have been sent twice)" if outcome.possible_duplicate else ""
-    place = f"{outcome.job}[{outcome.index}]"
-    return f"{settled} {outcome.status:<13} {place:<22} {target:<26} {detail}{again}".rstrip()
+async def _trace(settings: Settings, project: str, job: str, token: str, *, as_json: bool) -> None:
+    queue = open_queue(settings)
+    try:
+        found = await trace(queue, project, job=job, token=token)
+    finally:
+        await queue.aclose()
+    for sighting in found:
+        print(msgspec.json.encode(sighting).decode() if as_json else sighting.text)
+    if not found:
+        what = f"job {job}" if job else "this token"
+        raise DispatcherError(
+            f"Redis knows nothing of {what} in {project}: it never came, or its outcome is older than what is kept"
+        )

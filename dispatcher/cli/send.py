@@ -1,4 +1,4 @@
-"""`dispatcher send`: one message into the queue, and on request what became of it."""
+"""`dispatcher send`: one message into the queue, or one for each token of a file, and on request what became of it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import msgspec
 import typer
 
 from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue
-from dispatcher.cli.outcomes import as_line
+from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.send_tokens import BadRows, TokenRun, as_text, send_tokens
 from dispatcher.client import JobOptions, OutcomeReader, Producer
+from dispatcher.client.token_file import Form
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Lane, Outcome, Status
 from dispatcher.settings import Settings
 
-EXAMPLE = "Example: dispatcher send --project demo-orchard-41 --token fQ7x... --title Hi --body A --wait"
+EXAMPLE = (
+    "Example: dispatcher send --project demo-orchard-41 --token fQ7x... --title Hi --body A --wait\n\n"
+    "Example: dispatcher send --project demo-orchard-41 --tokens users.csv.gz --title Hi --lane bulk --campaign spring"
+)
 
 
 def send(
@@ -37,6 +42,28 @@ def send(
         list[str] | None,
         typer.Option(help="Registration token; several make one job for all.", show_default=False),
     ] = None,
+    tokens_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--tokens",
+            metavar="FILE",
+            help="File of registration tokens, or - for standard input: one a line, .csv or .jsonl, also gzipped; "
+            "500 make one job.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        Form | None,
+        typer.Option("--format", help="How that file is written, if not by its name.", show_default=False),
+    ] = None,
+    column: Annotated[
+        str, typer.Option(help="Its column (CSV) or member (JSON lines) with the tokens.", show_default=False)
+    ] = "",
+    bad_rows: Annotated[
+        BadRows, typer.Option(help="What to do at a row that is no token, or the same again.")
+    ] = "skip",
+    from_line: Annotated[int, typer.Option(min=1, help="Pass over the rows before this line.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the file and enqueue nothing.")] = False,
     topic: Annotated[str, typer.Option(help="Topic.", show_default=False)] = "",
     condition: Annotated[str, typer.Option(help="Condition on topics.", show_default=False)] = "",
     title: Annotated[str, typer.Option(help="Title of the notification.", show_default=False)] = "",
@@ -48,16 +75,24 @@ def send(
     job_id: Annotated[
         str, typer.Option("--id", help="Your own id for it, returned in the outcome.", show_default=False)
     ] = "",
+    campaign: Annotated[
+        str, typer.Option(help="Campaign that it counts into, and can be cancelled by.", show_default=False)
+    ] = "",
+    dedup_key: Annotated[
+        str, typer.Option(help="A job with the same key is not sent again for a day.", show_default=False)
+    ] = "",
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="FCM checks it and delivers nothing.")
     ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for its outcome; exit code 0 only if FCM took it.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="How long to wait, in seconds; with --tokens for the next outcome.")
+    ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Enqueue one message, from options or from a JSON file; a worker sends it."""
+    """Enqueue one message, from options or from a JSON file, to one target or all tokens of a file; a worker sends it."""
     settings = load(config)
     message = _from_file(file)
     message.update({name: value for name, value in (("topic", topic), ("condition", condition)) if value})
@@ -69,10 +104,37 @@ def send(
     options: JobOptions = {}
     if job_id:
         options["id"] = job_id
+    if campaign:
+        options["campaign"] = campaign
+    if dedup_key:
+        options["dedup_key"] = dedup_key
     if validate_only:
         options["validate_only"] = True
     project = chosen_project(settings, project)
     wait_s = timeout if wait else 0.0
+    if tokens_file is not None:
+        if token or topic or condition:
+            raise SettingsError(
+                "--tokens: the message goes to the tokens of the file; leave --token, --topic and --condition out"
+            )
+        run = TokenRun(
+            file=tokens_file,
+            form=form,
+            column=column,
+            from_line=from_line,
+            bad_rows=bad_rows,
+            dry_run=dry_run,
+            wait_s=wait_s,
+        )
+        summary = send_tokens(settings, project, message, lane, options, run)
+        print(msgspec.json.encode(summary).decode() if as_json else as_text(summary, dry_run=dry_run))
+        if summary.failure:
+            raise DispatcherError(summary.failure)
+        raise typer.Exit(0 if summary.ok else 1)
+    if dry_run or form or column or from_line > 1:
+        raise SettingsError(
+            "--dry-run, --format, --column and --from-line are about a file of tokens: name it with --tokens"
+        )
     asyncio.run(
         _send(settings, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json)
     )

@@ -340,7 +340,10 @@ def _delayed(
     due = max(context.now + disposition.delay, job.deliver_at)
     target = job.target(positions[0])
     hold = None
-    if disposition.hold_target:
+    if disposition.parked:
+        # Until somebody lifts the stop; at its expiry it is promoted all the same, and ends as expired.
+        due = job.expires_at
+    elif disposition.hold_target:
         # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
         # Several 429s of one target in one batch are one pause: the jitter is the target's, not the message's.
         until = context.pauses.setdefault(target.key, due) if error is not None else 0.0
@@ -351,6 +354,7 @@ def _delayed(
         due=due,
         fields=orjson.dumps(encode_retry_fields(cut, state)),
         hold=hold,
+        parked=disposition.parked,
     )
 
 

@@ -18,11 +18,13 @@ from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import dedup_origin
+from dispatcher.pipeline.ordering import sort_out
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.warned import Warned
 from dispatcher.policy.lanes import FairShare
+from dispatcher.policy.orders import Orders
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
 from dispatcher.protocol.job import decode_entry
@@ -165,6 +167,9 @@ class Intake:
         self._size(project_id, stream).saw(most, largest)
         project.reading_turns.charge(stream, messages)
         self._share.charge(project_id, messages)
+        orders = project.orders
+        if orders is not None:
+            jobs = await self._obey(project, stream, jobs, epoch, orders)
         if unknown:
             self._metrics.unknown_fields.of(project_id).inc(unknown)
         if warned:
@@ -183,6 +188,15 @@ class Intake:
             project.enqueue([*packer.add(ready, loop_now, epoch), *packer.flush()])
         else:
             self._packing.add(project, ready, epoch)
+
+    async def _obey(
+        self, project: Project, stream: Stream, jobs: list[Job], epoch: int, orders: Orders
+    ) -> list[Job]:
+        """Settle what operators have cancelled or stopped; returns the rest, in order."""
+        kept, ended = sort_out(unsent_batch(project, stream, jobs, epoch), orders)
+        for verdict, part in ended:
+            await self._settling.put(Finished(project, part, verdict=verdict))
+        return kept.jobs if kept is not None else []
 
     async def _sort(
         self, project: Project, stream: Stream, jobs: list[Job], epoch: int, now: float
@@ -279,6 +293,8 @@ class Intake:
             counts: dict[Stream, int] = {}
             for stream in STREAMS:
                 key = (project.id, stream)
+                if project.orders is not None and stream in project.orders.lanes:
+                    continue
                 if key in self._listened or self._rest_until.get(key, 0.0) > loop_now:
                     continue
                 if key in self._quiet and key in self._heard and not project.probing:
@@ -323,6 +339,7 @@ class Intake:
                 and not self.suspended
                 and not project.probing
                 and self._may_read(project, loop.time())
+                and not (project.orders is not None and stream in project.orders.lanes)
                 and (count := self._count(project, stream, share))
             }
             keys = list(counts)

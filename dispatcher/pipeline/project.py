@@ -13,6 +13,7 @@ from dispatcher.model import STREAMS, Batch, Stream
 from dispatcher.policy.concurrency import Concurrency
 from dispatcher.policy.health import Health
 from dispatcher.policy.lanes import LaneTurns
+from dispatcher.policy.orders import Orders
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
@@ -136,6 +137,12 @@ class Project:
         # Redis clock, 0: no pause. Not read and not sent until it is 0 again (writers: settling on a project-wide
         # answer, sending when it was refused quota, the controller).
         self.paused_until = 0.0
+        # An operator has stopped it, until further notice (writer: the controller).
+        self.stopped = False
+        # What operators have ordered of its lanes, targets and jobs; None: nothing (writer: the controller).
+        self.orders: Orders | None = None
+        # They have changed: what waits here must be looked at again (writers: the controller sets, sending clears).
+        self.reordered = False
         # It stands still because our credential was refused (writers: settling, the key watcher).
         self.unauthorized = False
         # It is being seen off: not read and not sent any more (writer: the roster).
@@ -184,7 +191,7 @@ class Project:
         A pause does not end by the clock: after it the project is half-open, and whoever read on would use up the
         one probe with all that it could read, and not know that it was the probe.
         """
-        return self.paused_until > 0.0 and not self.probing
+        return self.stopped or (self.paused_until > 0.0 and not self.probing)
 
 
 def batch_limit(settings: ProjectSettings) -> int:

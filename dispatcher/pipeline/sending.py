@@ -87,6 +87,9 @@ class Sending:
             while not (self._stopping or project.leaving or cancelled()):
                 project.wake.clear()
                 project.urgent.clear()
+                if project.reordered:
+                    project.reordered = False
+                    await self._settling.obey(project)
                 if project.has_waiting and project.paused:
                     # Told by another replica, or still being read when the pause began.
                     await self._settling.put_back(project)
@@ -101,6 +104,8 @@ class Sending:
                     continue
                 if project.dismissed.is_set():
                     break  # perhaps too early for its grant: what waits here is handed back
+                if project.stopped or project.reordered:
+                    continue
                 waiting.popleft()
                 project.sending_turns.charge(batch.stream, batch.size)
                 need = self._slots(project, batch)
@@ -271,6 +276,12 @@ class Sending:
             for number, (job, _) in enumerate(batch.messages()):
                 if job.expires_at <= now:
                     presets[number] = LATE
+        orders = project.orders
+        if orders is not None and orders.targets:
+            for number, (job, position) in enumerate(batch.messages()):
+                stop = orders.of_target(job.target(position).key)
+                if stop is not None:
+                    presets.setdefault(number, stop)
         if not grant.paused_targets:
             return presets
         keys = [job.target(position).key for job, position in batch.messages()]

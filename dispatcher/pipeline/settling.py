@@ -27,6 +27,7 @@ from dispatcher.pipeline.concluding import (
     restrict,
     survey,
 )
+from dispatcher.pipeline.ordering import sort_out
 from dispatcher.pipeline.project import Project
 from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
@@ -113,6 +114,20 @@ class Settling:
         """Move everything that waits here for a paused project to the delayed set: its room goes to the others."""
         for batch in project.take_back():
             await self.put(Finished(project, batch, verdict=self._until_resumed(project)))
+
+    async def obey(self, project: Project) -> None:
+        """Look at everything that waits here by the orders in force now, and end or park what they say."""
+        orders = project.orders
+        waiting = project.take_back()
+        if orders is None:
+            project.enqueue(waiting)
+            return
+        for batch in waiting:
+            kept, ended = sort_out(batch, orders)
+            if kept is not None:
+                project.enqueue([kept])
+            for verdict, part in ended:
+                await self.put(Finished(project, part, verdict=verdict))
 
     def _until_resumed(self, project: Project) -> Disposition:
         delay = max(0.0, project.paused_until - self._queue.now())

@@ -1,4 +1,4 @@
-"""What all replicas must know of a project within a second: pauses and verdicts."""
+"""What all replicas must know of a project within a second: pauses, verdicts, and what operators have ordered."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from dispatcher.errors import QueueError
+from dispatcher.policy.orders import Orders
 from dispatcher.queue.access import Access
 from dispatcher.queue.connection import Command
+from dispatcher.queue.orders import Stop, read_orders, read_stops
 from dispatcher.queue.script import Script
 
 RAMP_S = 60.0
@@ -30,6 +32,8 @@ class Control(msgspec.Struct, gc=False):
         ramping: it is coming back from a pause.
         verdicts: shared findings that have not run out, e.g. {"transport": "v1"}.
         now: Redis clock, seconds.
+        stops: what operators have stopped, the whole project first.
+        orders: what a worker looks up for each job; None: nothing.
     """
 
     pause_until: float = 0.0
@@ -38,6 +42,13 @@ class Control(msgspec.Struct, gc=False):
     ramping: bool = False
     verdicts: dict[str, str] = {}
     now: float = 0.0
+    stops: list[Stop] = []
+    orders: Orders | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an operator has stopped the whole project."""
+        return bool(self.stops) and self.stops[0].name == "project"
 
     @property
     def paused(self) -> bool:
@@ -83,4 +94,6 @@ def _control(flat: list[Any], now: float) -> Control:
         ramping="pause:until" not in fields and 0 <= now - ramp < RAMP_S,
         verdicts=verdicts,
         now=now,
+        stops=read_stops(fields),
+        orders=read_orders(fields, now),
     )

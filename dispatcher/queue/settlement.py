@@ -48,12 +48,15 @@ class Delayed(msgspec.Struct, gc=False):
         due: when (Redis clock, seconds); not looked at with `hold`, whose slot is the due time.
         fields: its flat fields as a JSON array of strings.
         hold: it waits for its target's slot; `_state` then gets `slot` (seconds) when it is promoted.
+        parked: name of the operator's stop that it waits for, until `due` at most; if that has been lifted
+            meanwhile, it is due at once.
     """
 
     member: str
     due: float
     fields: bytes
     hold: Hold | None = None
+    parked: str = ""
 
 
 class Settled(msgspec.Struct, gc=False):
@@ -205,6 +208,8 @@ def _delayed_row(job: Delayed, blobs: list[Arg]) -> tuple[Any, ...]:
     blobs.append(job.fields)
     hold = job.hold
     # Whole milliseconds, upwards: never before the time that was asked for.
+    if job.parked:
+        return job.member, ceil(job.due * 1000), len(blobs), job.parked, -1, 0
     if hold is None:
         return job.member, ceil(job.due * 1000), len(blobs)
     return job.member, 0, len(blobs), hold.target, ceil(hold.interval * 1000), ceil(hold.until * 1000)

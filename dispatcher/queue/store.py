@@ -15,6 +15,8 @@ from dispatcher.queue.leases import Leases
 from dispatcher.queue.letters import Letters
 from dispatcher.queue.membership import Membership
 from dispatcher.queue.opening import open_server
+from dispatcher.queue.orders import OrderBook
+from dispatcher.queue.overview import Overview
 from dispatcher.queue.pauses import Pauses
 from dispatcher.queue.producing import Producing
 from dispatcher.queue.quota import Quota
@@ -22,6 +24,7 @@ from dispatcher.queue.reading import Reading
 from dispatcher.queue.reclaim import Reclaim
 from dispatcher.queue.records import Records
 from dispatcher.queue.retention import Retention
+from dispatcher.queue.search import Search
 from dispatcher.queue.settlement import Settlement
 from dispatcher.queue.stats import Stats
 
@@ -37,11 +40,14 @@ class Queue(
     Pauses,
     Dedup,
     ControlTable,
+    OrderBook,
     Stats,
     Retention,
     Health,
     Producing,
     Records,
+    Overview,
+    Search,
     Letters,
     Membership,
 ):

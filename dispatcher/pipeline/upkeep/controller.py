@@ -1,4 +1,4 @@
-"""What all replicas must know within a second: a project's pause and its end, and what was learnt of an endpoint."""
+"""What all replicas must know within a second: pauses, the orders of operators, and what was learnt of an endpoint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.auto import VERDICT_TTL_S, AutoTransport
 
-LOOK_S = 1.0
-"""The promise: every replica knows within a second."""
+LOOK_S = 0.8
+"""The promise: every replica knows within a second, the time of the look included."""
 
 VERDICT = "transport"
 
@@ -50,9 +50,21 @@ class Controller(Duty):
         for project_id, control in (await self._queue.controls(list(self._projects))).items():
             project = self._projects.get(project_id)
             if project is not None:  # gone meanwhile
+                self._obey(project, control)
                 await self._pause(project, control)
                 await self._verdict(project, control)
         return None
+
+    def _obey(self, project: Project, control: Control) -> None:
+        if project.stopped != control.stopped:
+            project.stopped = control.stopped
+            self._log.warning("project_stopped" if control.stopped else "project_started", project=project.id)
+        if project.orders != control.orders:
+            project.orders = control.orders
+            project.reordered = True
+            self._log.info("orders_changed", project=project.id, in_force=control.orders is not None)
+        if project.stopped or project.reordered:
+            project.urgent.set()  # whoever waits for quota looks around
 
     async def _pause(self, project: Project, control: Control) -> None:
         if not control.pause_until:
@@ -62,12 +74,14 @@ class Controller(Duty):
         elif control.paused:
             project.paused_until = control.pause_until
             project.probing = False
-        elif not project.probing:
+        elif not (project.probing or project.stopped):
             # Half-open: whoever gets the claim sends a handful, the others go on waiting.
             project.probing = await self._queue.claim_probe(project.id)
             project.paused_until = control.now + 2 * LOOK_S
         self._metrics.project_paused.forget(project.id)
         if project.id in self._projects:
+            if control.stopped:
+                self._metrics.project_paused.of(project.id, "manual").set(1)
             if control.pause_until:
                 self._metrics.project_paused.of(project.id, pause_label(control.pause_reason)).set(1)
             self._metrics.held.of(project.id).set(control.held)

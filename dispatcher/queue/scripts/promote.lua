@@ -6,6 +6,7 @@
 --
 -- Each job is added before it is removed. Fields that start with 'S' belong to a message that was given a
 -- slot of a paused target: the slot is its due time, and goes on in `_state` (of two names the last counts).
+-- Those that start with 'P' and a name wait for an operator's stop of that name, and are due when they expire.
 -- The first write is HDEL of nothing: retries move on when Redis is full, or it could not be drained.
 
 local time = redis.call('TIME')
@@ -15,8 +16,9 @@ local function next_due()
   return tonumber(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or -1)
 end
 
-local pause_end = tonumber(redis.call('HGET', KEYS[4], 'pause:until') or 0)
-if now < pause_end then
+local control = redis.call('HMGET', KEYS[4], 'pause:until', 'stop:project')
+local pause_end = tonumber(control[1] or 0)
+if control[2] or now < pause_end then
   local due = next_due()
   return { 0, due < 0 and -1 or math.max(due, pause_end), 1, time[1], time[2] }
 end
@@ -49,6 +51,9 @@ for i = 1, #due, 2 do
     local slot = nil
     if string.byte(fields) == 83 then
       slot, fields = tonumber(due[i + 1]), string.sub(fields, 2)
+      freed = freed + 1
+    elseif string.byte(fields) == 80 then
+      fields = string.sub(fields, string.find(fields, '[', 1, true) or 2)
       freed = freed + 1
     end
     local flat = flat_fields(fields, slot)

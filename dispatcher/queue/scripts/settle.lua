@@ -8,7 +8,8 @@
 --       6+n             bytes of each entry's part of it (0: none), joined by commas
 --       7+n             optional, msgpack: {{i, accepted, delayed, dead, campaign, dedup}, ...}; an entry that
 --                       is not in it was accepted and has no further effect
---         delayed   {{member, due ms, place of its fields, target or nil, interval ms, pause end ms}, ...}
+--         delayed   {{member, due ms, place of its fields, target or nil, interval ms, pause end ms}, ...}; with
+--                   interval -1 the target is the name of an operator's stop
 --         dead      {{first place, last place of its fields}, ...}
 --         campaign  nil or {key, {counter = n, ...}}
 --         dedup     nil or {key, origin id}
@@ -164,7 +165,14 @@ for _, effect in ipairs(effects) do
   if not (gone and gone[effect[1]]) then
     for _, job in ipairs(effect[3]) do
       local due, fields = job[2], ARGV[places + job[3]]
-      if job[4] then
+      if job[4] and job[5] < 0 then
+        -- Whether the stop still stands is decided here: who lifts it looks for what waits only once.
+        if redis.call('HEXISTS', KEYS[8], 'stop:' .. job[4]) == 1 then
+          fields, held = 'P' .. job[4] .. fields, held + 1
+        else
+          due = now
+        end
+      elseif job[4] then
         -- The mark tells promotion that the score is a slot, to be carried on in `_state`.
         due, fields = take_slot(job[4], job[5], job[6]), 'S' .. fields
         held = held + 1

@@ -1,0 +1,348 @@
+"""`dispatcher dead`: what was rejected or given up: list, look at one, put back, remove."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+
+from dispatcher.cli.kill_switch import named, run
+from dispatcher.cli.options import AsJson, Config, Yes, confirm, load
+from dispatcher.cli.outcome_line import when
+from dispatcher.client import DeadCount, DeadFilter, DeadLetter, DeadLetters, Replayed
+from dispatcher.errors import DispatcherError, SettingsError
+from dispatcher.queue.store import Queue
+from dispatcher.settings import Settings
+from dispatcher.settings.kinds import Duration
+
+dead = typer.Typer(
+    name="dead",
+    help="Dead letters: messages that were rejected or given up. List them, look at one, put them back, remove them.",
+    no_args_is_help=True,
+)
+
+T = TypeVar("T")
+
+_AGE = Duration(0.001, 366 * 86_400.0)
+
+ProjectFilter = Annotated[
+    str, typer.Option("--project", help="Only this project; default: PROJECTS, or all.", show_default=False)
+]
+Code = Annotated[str, typer.Option(help="Only this code, as server-unavailable.", show_default=False)]
+StatusFilter = Annotated[str, typer.Option(help="Only rejected, or only failed.", show_default=False)]
+TargetFilter = Annotated[
+    str, typer.Option(help="Only letters with this token, topic, ....", show_default=False)
+]
+Campaign = Annotated[str, typer.Option(help="Only this campaign.", show_default=False)]
+JobFilter = Annotated[
+    str, typer.Option("--job", help="Only this job, by your own id or its entry id.", show_default=False)
+]
+Older = Annotated[
+    str,
+    typer.Option("--older-than", metavar="AGE", help="Dead for at least: 10m, 2h, 3 d.", show_default=False),
+]
+Younger = Annotated[
+    str, typer.Option("--younger-than", metavar="AGE", help="Dead for at most.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what it is about, and do nothing.")]
+Entries = Annotated[
+    list[str] | None, typer.Argument(metavar="[ENTRY]...", help="These letters only.", show_default=False)
+]
+
+
+def _filter(
+    code: str, status: str, target: str, campaign: str, job: str, older: str, younger: str
+) -> DeadFilter:
+    if status not in ("", "rejected", "failed"):
+        raise SettingsError(f'--status: found "{status}"; dead letters are rejected or failed')
+    return DeadFilter(
+        code=code,
+        status=status,
+        target=target,
+        campaign=campaign,
+        job=job,
+        older_than_s=_age("--older-than", older),
+        younger_than_s=_age("--younger-than", younger),
+    )
+
+
+def _age(option: str, text: str) -> float:
+    if not text:
+        return 0.0
+    try:
+        return _AGE.read(text)
+    except ValueError:
+        raise SettingsError(f'{option}: found "{text}"; allowed: {_AGE.allowed}') from None
+
+
+@dead.command("list", epilog="Example: dispatcher dead list --code server-unavailable --younger-than 2h")
+def list_letters(
+    *,
+    config: Config = None,
+    project: ProjectFilter = "",
+    code: Code = "",
+    status: StatusFilter = "",
+    target: TargetFilter = "",
+    campaign: Campaign = "",
+    job: JobFilter = "",
+    older_than: Older = "",
+    younger_than: Younger = "",
+    limit: Annotated[int, typer.Option(min=0, help="Show at most so many of a project; 0: all.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, oldest first, and count them by code. With --json one object a line."""
+    where = _filter(code, status, target, campaign, job, older_than, younger_than)
+    settings = load(config)
+
+    async def do(letters: DeadLetters, chosen: str, _: Queue) -> DeadCount:
+        shown = 0
+        async for letter in letters.letters(chosen, where, limit=limit):
+            print(msgspec.json.encode(_facts(letter)).decode() if as_json else _line(letter))
+            shown += 1
+        return DeadCount() if as_json else await letters.count(chosen, where)
+
+    counts = _each(settings, project, do)
+    if not as_json:
+        for chosen, counted in counts.items():
+            print(f"{chosen}: {_counted(counted)}")
+        if not counts:
+            print("no dead letters")
+
+
+@dead.command(
+    epilog="Example: dispatcher dead show 1731000000000-0 --project demo-orchard-41",
+)
+def show(
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="The letter's id.", show_default=False)],
+    *,
+    config: Config = None,
+    project: ProjectFilter = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter whole: the job as it was enqueued, and what became of each send."""
+
+    async def do(letters: DeadLetters, chosen: str, _: Queue) -> DeadLetter | None:
+        try:
+            return await letters.get(chosen, entry)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    found = [letter for letter in _each(load(config), project, do).values() if letter is not None]
+    if not found:
+        raise DispatcherError(f"there is no dead letter {entry}: dispatcher dead list")
+    for letter in found:
+        if as_json:
+            print(msgspec.json.encode(_facts(letter)).decode())
+            continue
+        print(_line(letter))
+        for name, text in letter.texts().items():
+            print(f"  {name:<12} {text}")
+        for attempt in letter.history:
+            print(f"  {'sent':<12} {when(attempt.at)} {attempt.http_status or '-'} {attempt.code}")
+
+
+@dead.command(
+    epilog="Example: dispatcher dead replay --project demo-orchard-41 --code server-unavailable --dry-run",
+)
+def replay(
+    entries: Entries = None,
+    *,
+    config: Config = None,
+    project: ProjectFilter = "",
+    code: Code = "",
+    status: StatusFilter = "",
+    target: TargetFilter = "",
+    campaign: Campaign = "",
+    job: JobFilter = "",
+    older_than: Older = "",
+    younger_than: Younger = "",
+    expires_in: Annotated[
+        str,
+        typer.Option(
+            metavar="AGE", help="New life of jobs whose own time is over, as 2h.", show_default=False
+        ),
+    ] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put dead letters back into the lanes they came from, as a new run. None is sent twice by calling this twice."""
+    where = _filter(code, status, target, campaign, job, older_than, younger_than)
+    life = _age("--expires-in", expires_in)
+    settings = load(config)
+    counts = _ask(settings, project, entries, where, "Replay", dry_run=dry_run, yes=yes, as_json=as_json)
+    if counts is None:
+        return
+
+    async def do(letters: DeadLetters, chosen: str, queue: Queue) -> Replayed:
+        if chosen not in counts:
+            return Replayed()
+        until = msgspec.structs.replace(where, until=counts[chosen].last)
+        expires_at = await queue.ping() + life if life else 0.0
+        return await letters.replay(chosen, entries or until, expires_at=expires_at)
+
+    done = _each(settings, project, do)
+    for chosen, result in done.items():
+        if as_json:
+            print(msgspec.json.encode({"project": chosen, "replayed": result}).decode())
+            continue
+        if chosen in counts:
+            print(
+                f"{chosen}: {result.jobs:,} jobs with {result.messages:,} messages are in their lanes again"
+            )
+        if result.expired:
+            print(
+                f"{chosen}: {result.expired:,} stay dead: their time is over; give them a new one with --expires-in"
+            )
+        if result.gone:
+            print(f"{chosen}: {result.gone:,} were replayed or removed meanwhile")
+    if any(result.expired for result in done.values()):
+        raise typer.Exit(1)
+
+
+@dead.command(
+    epilog="Example: dispatcher dead purge --project demo-orchard-41 --status rejected --older-than 7d --yes",
+)
+def purge(
+    entries: Entries = None,
+    *,
+    config: Config = None,
+    project: ProjectFilter = "",
+    code: Code = "",
+    status: StatusFilter = "",
+    target: TargetFilter = "",
+    campaign: Campaign = "",
+    job: JobFilter = "",
+    older_than: Older = "",
+    younger_than: Younger = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove dead letters for good."""
+    where = _filter(code, status, target, campaign, job, older_than, younger_than)
+    settings = load(config)
+    counts = _ask(settings, project, entries, where, "Remove", dry_run=dry_run, yes=yes, as_json=as_json)
+    if counts is None:
+        return
+
+    async def do(letters: DeadLetters, chosen: str, _: Queue) -> int:
+        if chosen not in counts:
+            return 0
+        until = msgspec.structs.replace(where, until=counts[chosen].last)
+        return await letters.purge(chosen, entries or until)
+
+    for chosen, removed in _each(settings, project, do).items():
+        if as_json:
+            print(msgspec.json.encode({"project": chosen, "removed": removed}).decode())
+        elif chosen in counts:
+            print(f"{chosen}: {removed:,} dead letters removed")
+
+
+def _ask(
+    settings: Settings,
+    project: str,
+    entries: list[str] | None,
+    where: DeadFilter,
+    verb: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> dict[str, DeadCount] | None:
+    """Count, show and ask; None: there is nothing to do, or it is not to be done."""
+
+    async def count(letters: DeadLetters, chosen: str, _: Queue) -> DeadCount:
+        if not entries:
+            return await letters.count(chosen, where)
+        counted = DeadCount()
+        for entry in entries:
+            try:
+                letter = await letters.get(chosen, entry)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+            if letter is not None:
+                counted.letters += 1
+                counted.messages += letter.messages
+                counted.codes[letter.status, letter.code] += letter.messages
+        return counted
+
+    if entries and where != DeadFilter():
+        raise SettingsError("name letters, or say which by options; not both")
+    counts = {
+        chosen: counted for chosen, counted in _each(settings, project, count).items() if counted.letters
+    }
+    if as_json and (dry_run or not counts):
+        rows = [{"project": chosen, **_as_facts(counted)} for chosen, counted in counts.items()]
+        print(msgspec.json.encode(rows).decode())
+    elif not as_json:
+        for chosen, counted in counts.items():
+            print(f"{chosen}: {_counted(counted)}")
+        if not counts:
+            print("no dead letters like these")
+    if dry_run or not counts:
+        return None
+    total = sum(counted.letters for counted in counts.values())
+    confirm(f"{verb} {total:,} dead letters?", yes=yes)
+    return counts
+
+
+def _each(
+    settings: Settings, project: str, do: Callable[[DeadLetters, str, Queue], Awaitable[T]]
+) -> dict[str, T]:
+    """Do something in each project that is meant, one after the other."""
+
+    async def main(queue: Queue) -> dict[str, T]:
+        letters = DeadLetters(queue)
+        chosen = [project] if project else list(settings.projects) or await letters.projects()
+        return {name: await do(letters, name, queue) for name in chosen}
+
+    return run(settings, main)
+
+
+def _line(letter: DeadLetter) -> str:
+    first = named(letter.targets[0]) if letter.targets else "no readable target"
+    more = f" and {len(letter.targets) - 1} more" if len(letter.targets) > 1 else ""
+    why = " ".join(part for part in (letter.code, letter.reason) if part)
+    return f"{letter.entry_id} {when(letter.died_at)} {letter.project} {letter.status} {letter.job} {first}{more}: {why}"
+
+
+def _facts(letter: DeadLetter) -> dict[str, object]:
+    """A letter for machines."""
+    return {
+        "entry": letter.entry_id,
+        "project": letter.project,
+        "job": letter.job,
+        "status": letter.status,
+        "code": letter.code,
+        "reason": letter.reason,
+        "lane": letter.lane,
+        "died_at": letter.died_at,
+        "replay": letter.replay,
+        "targets": [{target.kind: target.value} for target in letter.targets],
+        "campaign": letter.campaign,
+        "history": [
+            {"at": attempt.at, "http_status": attempt.http_status, "code": attempt.code}
+            for attempt in letter.history
+        ],
+        "fields": letter.texts(),
+    }
+
+
+def _as_facts(counted: DeadCount) -> dict[str, object]:
+    codes: Counter[str] = Counter()
+    for (status, code), count in counted.codes.items():
+        codes[f"{status} {code}".rstrip()] += count
+    return {"letters": counted.letters, "messages": counted.messages, "codes": dict(codes.most_common())}
+
+
+def _counted(counted: DeadCount) -> str:
+    codes = ", ".join(
+        f"{count:,} {status} {code}".rstrip() for (status, code), count in counted.codes.most_common()
+    )
+    return f"{counted.letters:,} dead letters with {counted.messages:,} messages" + (
+        f": {codes}" if codes else ""
+    )

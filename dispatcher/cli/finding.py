@@ -1,0 +1,19 @@
+"""What `dispatcher check` finds."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Finding(msgspec.Struct):
+    """One thing that was looked at.
+
+    Attributes:
+        part: `redis`, `clock`, `credentials` or `endpoint`.
+        text: what was found; if not ok, with its mend.
+        ok: whether it is as it should be.
+    """
+
+    part: str
+    text: str
+    ok: bool = True

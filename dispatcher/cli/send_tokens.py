@@ -1,0 +1,394 @@
+"""`dispatcher send --tokens FILE`: one message to every token of a file, as multicast jobs of 500."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+from uuid import uuid4
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dispatcher.cli.options import open_queue
+from dispatcher.client import JobOptions
+from dispatcher.client.jobs import LIMITS, one
+from dispatcher.client.token_file import Form, Piece, TokenFile, TokenFileError, cut, form_of
+from dispatcher.errors import DispatcherError, QueueError, SettingsError
+from dispatcher.model import Lane, Status
+from dispatcher.protocol.job import MAX_TOKENS
+from dispatcher.queue.store import Queue
+from dispatcher.settings import Settings
+
+TOGETHER = 12
+"""Jobs enqueued in one call: about a megabyte."""
+SHOWN = 20
+"""Bad rows that are named; of more, the number is told."""
+LOOK_MS = 200
+
+BadRows = Literal["skip", "stop"]
+
+
+class TokenRun(msgspec.Struct, kw_only=True):
+    """What is asked for.
+
+    Attributes:
+        file: with the tokens; `-`: standard input.
+        form: how it is written; None: by its name.
+        column: of a CSV file, member of JSON lines; "": `token` and the like.
+        from_line: pass over the rows before.
+        bad_rows: what to do at a row that is no token.
+        dry_run: read and report only.
+        wait_s: wait for the outcomes, for as long as one comes within this time; 0: do not.
+    """
+
+    file: Path
+    form: Form | None = None
+    column: str = ""
+    from_line: int = 1
+    bad_rows: BadRows = "skip"
+    dry_run: bool = False
+    wait_s: float = 0.0
+
+
+class Summary(msgspec.Struct, omit_defaults=True):
+    """What became of it, as `--json` prints it.
+
+    Attributes:
+        tokens: enqueued.
+        jobs: they are in; their ids are `<job>#1` and so on.
+        job: what the ids begin with.
+        seconds: from the first line read to the last job enqueued.
+        last_line: of the file, that was enqueued.
+        skipped: rows by what was wrong with them.
+        settled: outcomes by status, and code if there is one.
+        failure: why it ended early.
+    """
+
+    tokens: int = 0
+    jobs: int = 0
+    job: str = ""
+    seconds: float = 0.0
+    last_line: int = 0
+    skipped: dict[str, int] = {}
+    settled: dict[str, int] = {}
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was enqueued, and whatever was waited for was accepted."""
+        return not self.failure and all(name == Status.ACCEPTED for name in self.settled)
+
+
+class _Brief(msgspec.Struct):
+    """The part of an outcome that is counted here."""
+
+    job: str
+    status: str
+    code: str = ""
+
+
+_briefs = msgspec.json.Decoder(list[_Brief]).decode
+
+
+def send_tokens(
+    settings: Settings, project: str, message: dict[str, Any], lane: Lane, options: JobOptions, run: TokenRun
+) -> Summary:
+    """Do it; bad rows are told on standard error.
+
+    Raises:
+        SettingsError: the file cannot be opened, or the message is wrong.
+        QueueError: Redis is away from the start.
+    """
+    base = options.get("id") or f"send-{uuid4().hex[:8]}"
+    common = _common(project, message, options)
+    try:
+        # Standard input has no name and no size, and is not ours to close.
+        file: BinaryIO = sys.stdin.buffer if str(run.file) == "-" else run.file.open("rb", buffering=0)
+    except OSError as error:
+        raise SettingsError(f"--tokens {run.file}: cannot be read ({error.strerror})") from None
+    try:
+        return asyncio.run(
+            _Sender(settings, project, lane, common, options.get("dedup_key", ""), base, run, file).run()
+        )
+    finally:
+        if file is not sys.stdin.buffer:
+            file.close()
+
+
+def _common(project: str, message: dict[str, Any], options: JobOptions) -> list[bytes]:
+    """The fields that all jobs have, name and value in turn, looked at as a worker will.
+
+    Raises:
+        SettingsError: it would refuse them.
+    """
+    try:
+        page = one(project, message, ["x"], LIMITS, **options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    for caution in page.cautions:
+        _say(f"warning: {caution}")
+    flat = [*page.common, *page.jobs[0]]
+    own = (b"tokens", b"id", b"dedup_key")
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return [part for name, value in pairs if name not in own for part in (name, value)]
+
+
+_Flight = tuple[asyncio.Task[list[str]] | None, int, int, int]
+"""What is on its way to Redis: the call, and its jobs, tokens and last line."""
+
+
+class _StopError(Exception):
+    """A bad row, where they are to end the run."""
+
+
+class _Sender:
+    def __init__(
+        self,
+        settings: Settings,
+        project: str,
+        lane: Lane,
+        common: list[bytes],
+        dedup_key: str,
+        base: str,
+        run: TokenRun,
+        file: BinaryIO,
+    ) -> None:
+        self._settings = settings
+        self._project = project
+        self._lane: Lane = lane
+        self._common = common
+        self._dedup_key = dedup_key
+        self._run = run
+        self._name = "standard input" if str(run.file) == "-" else str(run.file)
+        size = 0 if str(run.file) == "-" else run.file.stat().st_size
+        self._file = _Counted(file)
+        form = run.form or form_of(run.file.name)
+        self._rows = TokenFile(
+            self._file, form, self._bad, column=run.column, size=size, from_line=run.from_line
+        )
+        self._summary = Summary(job=base, last_line=run.from_line - 1)
+        self._skipped: Counter[str] = Counter()
+        self._settled: Counter[str] = Counter()
+        self._done = self._number = 0
+        self._enqueued_all = False
+        self._flying: _Flight | None = None
+        self._progress = _Bar(size, waiting=run.wait_s > 0)
+
+    async def run(self) -> Summary:
+        queue = open_queue(self._settings)
+        summary = self._summary
+        try:
+            after = "0-0"
+            if not self._run.dry_run:
+                # Away at once is one line without a word of the file.
+                await queue.ping()
+                after = await queue.last_record(self._project, "outcomes")
+            with self._progress:
+                waits = self._run.wait_s and not self._run.dry_run
+                watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
+                began = time.monotonic()
+                try:
+                    await self._enqueue(queue)
+                except (TokenFileError, _StopError, QueueError, OSError) as error:
+                    summary.failure = self._failure(error)
+                summary.seconds = round(time.monotonic() - began, 3)
+                if watcher is not None:
+                    self._enqueued_all = True
+                    await watcher
+        finally:
+            await queue.aclose()
+        hidden = self._skipped.total() - SHOWN
+        if hidden > 0:
+            _say(f"and {hidden:,} more rows like these")
+        if self._rows.forgetful:
+            _say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
+        summary.skipped = dict(self._skipped)
+        summary.settled = dict(self._settled.most_common())
+        return summary
+
+    def _failure(self, error: Exception) -> str:
+        last = self._summary.last_line
+        if self._run.dry_run:
+            return f"{self._name}: {error}"
+        if isinstance(error, QueueError):
+            doubt = "" if "full" in str(error) else " (the last few may or may not be in)"
+            where = f"{error}; enqueued up to line {last}{doubt}"
+        else:
+            where = f"{self._name}: {error}; enqueued up to line {last}"
+        return f"{where}: go on with --from-line {last + 1}"
+
+    def _bad(self, line: int, reason: str) -> None:
+        if self._run.bad_rows == "stop":
+            raise _StopError(f"line {line}: {reason}")
+        self._skipped[_kind(reason)] += 1
+        if self._skipped.total() <= SHOWN:
+            self._progress.say(f"{self._name}:{line}: {reason}; skipped")
+
+    async def _enqueue(self, queue: Queue) -> None:
+        """Read, cut, add: what was read last leaves while the next is read."""
+        jobs: list[list[bytes]] = []
+        tokens = last_line = 0
+        try:
+            try:
+                for piece in cut(self._rows, MAX_TOKENS):
+                    jobs.append(self._job(piece))
+                    tokens += len(piece.tokens)
+                    last_line = piece.last_line
+                    if len(jobs) == TOGETHER:
+                        await self._add(queue, jobs, tokens, last_line)
+                        jobs, tokens = [], 0
+                    self._progress.read(self._file.count)
+            except (TokenFileError, _StopError, OSError):
+                # It cannot be read on; what came before is good.
+                if jobs:
+                    await self._add(queue, jobs, tokens, last_line)
+                raise
+            if jobs:
+                await self._add(queue, jobs, tokens, last_line)
+        finally:
+            await self._land()
+
+    def _job(self, piece: Piece) -> list[bytes]:
+        self._number += 1
+        # No token has a quote or a backslash in it: the reader has seen to that.
+        tokens = b'["' + b'","'.join(piece.tokens) + b'"]'
+        job = [b"tokens", tokens, b"id", f"{self._summary.job}#{self._number}".encode()]
+        if self._dedup_key:
+            # By line, so that it is the same when a run goes on where another was cut off.
+            job += (b"dedup_key", f"{self._dedup_key}#{piece.first_line}".encode())
+        return job
+
+    async def _add(self, queue: Queue, jobs: list[list[bytes]], tokens: int, last_line: int) -> None:
+        await self._land()
+        call = (
+            None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs, common=self._common)
+        )
+        self._flying = (asyncio.create_task(call) if call is not None else None, len(jobs), tokens, last_line)
+        await asyncio.sleep(0)  # it leaves now
+
+    async def _land(self) -> None:
+        """Wait until what left last is in."""
+        if self._flying is None:
+            return
+        (task, jobs, tokens, last_line), self._flying = self._flying, None
+        if task is not None:
+            await task
+        self._summary.jobs += jobs
+        self._summary.tokens += tokens
+        self._summary.last_line = last_line
+        self._progress.enqueued(self._summary.tokens)
+
+    async def _watch(self, queue: Queue, after: str) -> None:
+        """Count the outcomes of these jobs until all are in, or none has come for long."""
+        loop = asyncio.get_running_loop()
+        prefix = f"{self._summary.job}#"
+        seen_at = loop.time()
+        while not (self._enqueued_all and self._done >= self._summary.tokens):
+            entries = await queue.wait_records(
+                self._project, "outcomes", after=after, count=20, block_ms=LOOK_MS
+            )
+            for entry_id, fields in entries:
+                after = entry_id
+                for value in fields[1::2]:
+                    for brief in _briefs(value):
+                        if brief.job.startswith(prefix):
+                            self._settled[f"{brief.status} {brief.code}".rstrip()] += 1
+                            self._done += 1
+                            seen_at = loop.time()
+            self._progress.settled(self._done)
+            if not self._enqueued_all:
+                seen_at = loop.time()
+            elif loop.time() - seen_at > self._run.wait_s:
+                raise DispatcherError(
+                    f"{self._done:,} of {self._summary.tokens:,} settled, and nothing new within {self._run.wait_s:g} s: "
+                    "see that a worker serves this project: dispatcher status"
+                )
+
+
+class _Counted:
+    """A file that knows how much of it was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        block = self._file.read(size)
+        self.count += len(block)
+        return block
+
+
+class _Bar:
+    """Two bars on a terminal: how much of the file is read and enqueued, and settled; nothing elsewhere."""
+
+    def __init__(self, size: int, *, waiting: bool) -> None:
+        console = Console(stderr=True)
+        self._shown = console.is_terminal
+        columns = (
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[count]:>12,}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not self._shown, transient=True)
+        self._enqueued = self._progress.add_task("enqueued", total=size or None, count=0)
+        self._settled = self._progress.add_task("settled", total=None, count=0, visible=waiting)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        if self._shown:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            _say(text)
+
+    def read(self, nbytes: int) -> None:
+        self._progress.update(self._enqueued, completed=nbytes)
+
+    def enqueued(self, tokens: int) -> None:
+        if self._shown:
+            self._progress.update(self._enqueued, count=tokens)
+            self._progress.update(self._settled, total=tokens)
+
+    def settled(self, tokens: int) -> None:
+        if self._shown:
+            self._progress.update(self._settled, completed=tokens, count=tokens)
+
+
+def _kind(reason: str) -> str:
+    return "repeated" if reason.startswith("the same") else reason.partition(":")[0].partition(" (")[0]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def as_text(summary: Summary, *, dry_run: bool) -> str:
+    """The summary for people."""
+    if dry_run:
+        lines = [f"{summary.tokens:,} tokens would make {summary.jobs:,} jobs; nothing was enqueued"]
+    else:
+        rate = summary.tokens / summary.seconds if summary.seconds else 0
+        how = f"in {summary.seconds:.1f} s ({rate:,.0f}/s) as {summary.jobs:,} jobs"
+        lines = [f"{summary.tokens:,} tokens enqueued {how}, {summary.job}#1 to #{summary.jobs}"]
+    if summary.skipped:
+        lines.append(
+            "rows skipped: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
+        )
+    lines += [f"  {count:>12,} {name}" for name, count in summary.settled.items()]
+    return "\n".join(lines)

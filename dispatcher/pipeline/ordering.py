@@ -1,0 +1,42 @@
+"""Obeying operators: which jobs of a batch go on, and what becomes of the others. Plain functions, no awaiting."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dispatcher.model import Batch, Disposition, Job
+from dispatcher.policy.orders import Orders
+
+
+def sort_out(batch: Batch, orders: Orders) -> tuple[Batch | None, list[tuple[Disposition, Batch]]]:
+    """Look each job up.
+
+    Args:
+        batch: jobs that have not been sent.
+        orders: in force now.
+
+    Returns:
+        The batch of those that go on (None: none does), and those that end or wait, alike ones together. A job that
+        cannot be read goes on: its refusal is of more use to its producer.
+    """
+    kept: list[Job] = []
+    ended: dict[tuple[str, str], tuple[Disposition, list[Job]]] = {}
+    for job in batch.jobs:
+        verdict = orders.of(job) if job.refusal is None else None
+        if verdict is None:
+            kept.append(job)
+        else:
+            ended.setdefault((verdict.parked, verdict.reason), (verdict, []))[1].append(job)
+    if not ended:
+        return batch, []
+    parts = [(verdict, _part(batch, jobs)) for verdict, jobs in ended.values()]
+    return (_part(batch, kept) if kept else None), parts
+
+
+def _part(batch: Batch, jobs: list[Job]) -> Batch:
+    return msgspec.structs.replace(
+        batch,
+        jobs=jobs,
+        size=sum(len(job.values) or 1 for job in jobs),
+        nbytes=sum(job.nbytes for job in jobs),
+    )
