@@ -154,7 +154,9 @@ def test_a_json_member_can_be_named():
 
 
 def test_json_lines_that_hold_no_token_are_told_with_their_lines():
-    content = b'{"token":"aa"}\n\n{"user":1}\n{"token":\n"bb","cc"\n{"token":5}\n{"token":"d d"}\n{"token":"ee"}'
+    content = (
+        b'{"token":"aa"}\n\n{"user":1}\n{"token":\n"bb","cc"\n{"token":5}\n{"token":"d d"}\n{"token":"ee"}'
+    )
     reading = Reading(content, "jsonl")
     assert reading.tokens == [(b"aa", 1), (b"ee", 8)]
     found = dict(reading.bad)
