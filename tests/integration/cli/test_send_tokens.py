@@ -103,7 +103,7 @@ def test_a_gzip_that_is_cut_off_enqueues_what_is_whole_and_fails(shell, tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "options"),
     [
-        ("a.jsonl.gz", gzip.compress(b'{"token":"a"}\n{"token":"b"}\n'), ()),
+        ("a.jsonl.gz", gzip.compress(b'{"token":"a"}\n{"token":"b"}\n', mtime=0), ()),
         ("a.dat", b"x;push\n1;a\n2;b\n", ("--format", "csv", "--column", "push")),
         ("a.txt", b"a\r\nb", ()),
     ],
