@@ -93,7 +93,7 @@ class Scripts(RuleBasedStateMachine):
         self.jobs += count
         ids = self.do(
             self.queues["a"].enqueue(
-                P, "normal", [[text for pair in fields(name).items() for text in pair] for name in names]
+                P, "normal", [fields(name) for name in names]
             )
         )
         self.holder |= {("normal", entry_id): None for entry_id in ids}
