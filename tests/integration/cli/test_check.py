@@ -18,16 +18,25 @@ def _safe(shell):
     shell.redis.config_set("maxmemory-policy", "noeviction")
 
 
-def test_all_well(shell):
-    assert shell("check") == 0
-    redis_line, credentials_line = shell.out.splitlines()
+def test_all_well_without_a_send(shell):
+    assert shell("check", "--no-send") == 0
+    redis_line, clock_line, credentials_line = shell.out.splitlines()
     assert redis_line.startswith("ok   redis: version ")
+    assert clock_line.startswith("ok   clock: Redis's and this machine's are ")
     assert credentials_line == "ok   credentials: demo-orchard-41: none needed (CREDENTIALS=none)"
+
+
+def test_an_endpoint_that_is_away(shell, monkeypatch):
+    monkeypatch.setenv("DISPATCHER_FCM_ENDPOINT", "http://127.0.0.1:1")
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
+    assert line.startswith("FAIL endpoint: demo-orchard-41: http://127.0.0.1:1: no answer (")
+    assert line.endswith("check FCM_ENDPOINT, PROXY, DNS and the firewall")
 
 
 def test_a_server_that_evicts_is_not_fit(shell):
     shell.redis.config_set("maxmemory-policy", "allkeys-lru")
-    assert shell("check", "--json") == 1
+    assert shell("check", "--no-send", "--json") == 1
     report = json.loads(shell.out)
     assert report["ok"] is False
     assert any("noeviction" in f["text"] for f in report["findings"] if not f["ok"])
@@ -35,7 +44,7 @@ def test_a_server_that_evicts_is_not_fit(shell):
 
 def test_a_server_that_is_away(shell, monkeypatch):
     monkeypatch.setenv("DISPATCHER_REDIS_URL", "redis://127.0.0.1:1")
-    assert shell("check") == 1
+    assert shell("check", "--no-send") == 1
     assert shell.out.startswith("FAIL redis: ")
 
 

@@ -96,3 +96,8 @@ def test_redis_away_is_a_failure_in_one_line(shell, monkeypatch):
     assert shell("outcomes") == 1
     assert shell.err.startswith("dispatcher: ")
     assert shell.err.count("\n") == 1
+
+
+def test_jsonl_is_the_format_for_pipes(shell):
+    assert shell("outcomes", "--format", "jsonl", "--status", "invalid_token") == 0
+    assert [json.loads(line)["target"] for line in shell.out.splitlines()] == [DEAD_TOKEN["target"]]

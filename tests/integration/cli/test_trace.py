@@ -54,7 +54,7 @@ def test_a_job_that_waits_in_a_lane_and_one_that_a_worker_has(shell):
 
 def test_a_job_that_waits_for_its_time_its_target_or_an_operator(shell):
     soon = time.time() + 3600
-    state = '{"id":"7-0","lane":"bulk","at":7,"sends":2}'
+    state = '{"id":"7-0","lane":"bulk","at":0.007,"sends":2}'
     wait_until(shell, "a", soon, message='{"token":"later"}', _state=state)
     wait_until(shell, "b", soon, "S", message='{"token":"held"}', _state=state)
     stop = f"target:{Target('token', 'parked').key}"

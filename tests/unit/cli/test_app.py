@@ -7,7 +7,14 @@ import pytest
 
 from dispatcher.cli.app import app, run
 
-COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
+COMMANDS = sorted(
+    [command.callback.__name__ for command in app.registered_commands]
+    + [
+        f"{group.typer_instance.info.name} {command.name or command.callback.__name__}"
+        for group in app.registered_groups
+        for command in group.typer_instance.registered_commands
+    ]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -17,13 +24,17 @@ def _no_settings(monkeypatch):
 
 
 def test_only_what_exists_is_offered():
-    assert set(COMMANDS) >= {"check", "emulator", "outcomes", "send", "worker"}
-    assert not set(COMMANDS) & {"dead", "topics", "tokens", "groups", "pause", "resume", "cancel", "status"}
+    assert set(COMMANDS) >= {
+        *("check", "emulator", "outcomes", "send", "worker"),
+        *("status", "pause", "resume", "cancel"),
+        *("dead list", "dead show", "dead replay", "dead purge"),
+    }
+    assert not set(COMMANDS) & {"topics", "tokens", "groups"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command, capsys):
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"dispatcher {command}" in out
     assert "Example:" in out
@@ -49,6 +60,34 @@ def test_the_program_alone_shows_its_help_and_is_wrong_use(capsys):
         (["send", "--file", "/nowhere.json"], "--file /nowhere.json: cannot be read"),
         (["outcomes"], "name the project: --project"),
         (["emulator", "--tls-cert", "cert.pem"], "give both or neither"),
+        (["outcomes", "--project", "p", "--job", "a", "--follow"], "--job and --token stand alone"),
+        (["outcomes", "--project", "p", "--job", "a", "--token", "b"], "one of them at a time"),
+        (["outcomes", "--format", "xml"], "See dispatcher outcomes --help."),
+        (
+            ["send", "--project", "p", "--tokens", "/nowhere.csv", "--title", "x"],
+            "--tokens /nowhere.csv: cannot be read",
+        ),
+        (
+            ["send", "--project", "p", "--tokens", "a", "--topic", "x"],
+            "leave --token, --topic and --condition out",
+        ),
+        (["send", "--project", "p", "--tokens", "/dev/null", "--data", "from=x"], "message.data"),
+        (["send", "--project", "p", "--token", "a", "--dry-run"], "name it with --tokens"),
+        (["send", "--project", "p", "--tokens", "a", "--bad-rows", "keep"], "See dispatcher send --help."),
+        (["pause"], "Missing argument 'PROJECT'. See dispatcher pause --help."),
+        (["pause", "p", "--lane", "bulk", "--target", "t"], "name one of --lane and --target"),
+        (["pause", "p", "--target", "topic:"], "write it as topic:value"),
+        (["resume", "p", "--lane", "slow"], "See dispatcher resume --help."),
+        (["cancel", "p"], "one of --campaign, --lane and --id"),
+        (["cancel", "p", "--id", "a", "--lane", "bulk"], "one of --campaign, --lane and --id"),
+        (["status", "--every", "0"], "See dispatcher status --help."),
+        (["dead", "list", "--status", "accepted"], "dead letters are rejected or failed"),
+        (
+            ["dead", "list", "--older-than", "soon"],
+            '--older-than: found "soon"; allowed: seconds or a duration',
+        ),
+        (["dead", "replay", "1-0", "--code", "x"], "name letters, or say which by options; not both"),
+        (["dead", "bury"], "See dispatcher dead --help."),
     ],
 )
 def test_wrong_use_is_one_line_that_names_the_mend(arguments, mend, capsys):
