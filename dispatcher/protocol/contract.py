@@ -48,7 +48,7 @@ KEYS = (
     Key("fcm:{P}:delayed:jobs", "hash", "their fields"),
     Key("fcm:{P}:outcomes", "stream", "what became of each message"),
     Key("fcm:{P}:dead", "stream", "dead letters"),
-    Key("fcm:{P}:control", "hash", "the project's pause, and what one worker learnt for all"),
+    Key("fcm:{P}:control", "hash", "pauses and cancellations, and what one worker learnt for all"),
     Key("fcm:{P}:pauses", "zset", "paused targets, hashed; score = the next free time (ms)"),
     Key("fcm:{P}:campaign:<id>", "hash", "messages of the campaign by status"),
     Key("fcm:{P}:quota", "string", "internal"),
@@ -80,7 +80,7 @@ JOB_FIELDS = (
         "on_unknown",
         "when a send's fate is unknown (no answer after the request left): `resend` (default) or `give_up`",
     ),
-    Field("campaign", "counts into that campaign"),
+    Field("campaign", "counts into that campaign, and can be cancelled by it"),
     Field("validate_only", "`1`: FCM checks the message and delivers nothing"),
     Field("attributes", "any JSON value up to 1 KB (1,024 bytes), returned in outcomes"),
     Field(
@@ -124,7 +124,7 @@ STATUSES = (
     Meaning(Status.FAILED, "given up: out of attempts, fate unknown, or poison", "look, then replay it"),
     Meaning(Status.EXPIRED, "its time ran out before it was, or could be, sent", "nothing"),
     Meaning(Status.DUPLICATE, "a job with its `dedup_key` came first; not sent", "nothing"),
-    Meaning(Status.CANCELLED, "not sent, on request; not given yet", "nothing"),
+    Meaning(Status.CANCELLED, "not sent, on request", "nothing"),
 )
 
 

@@ -107,6 +107,7 @@ def test_a_gzip_that_is_cut_off_enqueues_what_is_whole_and_fails(shell, tmp_path
         ("a.dat", b"x;push\n1;a\n2;b\n", ("--format", "csv", "--column", "push")),
         ("a.txt", b"a\r\nb", ()),
     ],
+    ids=["gzipped JSON lines", "CSV under another name", "CRLF"],
 )
 def test_files_of_each_kind(shell, tmp_path, name, content, options):
     assert shell("send", "--tokens", written(tmp_path, content, name), "--title", "Hi", *options) == 0
