@@ -148,7 +148,8 @@ async def test_cancelling_a_lane_ends_what_is_in_it_and_nothing_later(desk, serv
     ids = [await desk.add("bulk", token(n)) for n in range(5)]
     await orders.cancel(desk.project, "lane", "bulk")
     later = await desk.add("bulk", token(9))
-    other = await desk.add("normal", token(8))
+    other = "other"
+    await desk.add("normal", token(8), id=other)  # entry ids are unique within a lane only
     await serve()
 
     async def all_settled():
