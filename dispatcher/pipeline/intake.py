@@ -18,7 +18,7 @@ from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import dedup_origin
-from dispatcher.pipeline.ordering import sort_out
+from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.settling import Finished, Settling
@@ -225,7 +225,7 @@ class Intake:
         if origins:
             batch = unsent_batch(project, stream, [job for job in keyed if job.entry_id in origins], epoch)
             verdicts = {
-                number: _duplicate_of(origins[job.entry_id])
+                number: duplicate_of(origins[job.entry_id])
                 for number, (job, _) in enumerate(batch.messages())
             }
             await self._settling.put(Finished(project, batch, [SendResponse()] * batch.size, verdicts))
@@ -288,7 +288,7 @@ class Intake:
         open_streams: dict[str, dict[Stream, int]] = {}
         share = self._share.share(len(self._room.holders()) or 1)
         for project in self._projects.values():
-            if not self._may_read(project, loop_now):
+            if not project.may_read(loop_now):
                 continue
             counts: dict[Stream, int] = {}
             for stream in STREAMS:
@@ -309,9 +309,6 @@ class Intake:
         project, counts = self._projects[chosen], open_streams[chosen]
         turn = project.reading_turns.pick(counts)
         return None if turn is None else (project, turn, counts[turn])
-
-    def _may_read(self, project: Project, loop_now: float) -> bool:
-        return project.lease.holds(loop_now) and not project.paused and not project.leaving
 
     def _count(self, project: Project, stream: Stream, share: int) -> int:
         held = self._room.held(project.id)
@@ -338,7 +335,7 @@ class Intake:
                 if (project := self._projects.get(project_id)) is not None
                 and not self.suspended
                 and not project.probing
-                and self._may_read(project, loop.time())
+                and project.may_read(loop.time())
                 and not (project.orders is not None and stream in project.orders.lanes)
                 and (count := self._count(project, stream, share))
             }
@@ -374,25 +371,6 @@ class Intake:
         if self._failing:
             self._failing = False
             self._log.info("queue_back")
-
-
-DOOMED = Disposition(
-    Action.EXPIRE,
-    status=Status.EXPIRED,
-    reason="it would expire before deliver_at: give a later expires_at (default: DEFAULT_EXPIRY_S after enqueueing)",
-)
-EARLY = Disposition(Action.RETRY, counted=False)
-"""Not to be sent yet: it waits until its `deliver_at`."""
-EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
-
-
-def _duplicate_of(origin: str) -> Disposition:
-    return Disposition(
-        Action.OK,
-        status=Status.DUPLICATE,
-        reason="a job with the same dedup_key came first",
-        duplicate_of=origin.partition(":")[2],
-    )
 
 
 def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:

@@ -1,11 +1,30 @@
-"""Obeying operators: which jobs of a batch go on, and what becomes of the others. Plain functions, no awaiting."""
+"""Before the send: verdicts on jobs that are not sent, and obeying operators. Plain functions, no awaiting."""
 
 from __future__ import annotations
 
 import msgspec
 
-from dispatcher.model import Batch, Disposition, Job
+from dispatcher.model import Action, Batch, Disposition, Job, Status
 from dispatcher.policy.orders import Orders
+
+DOOMED = Disposition(
+    Action.EXPIRE,
+    status=Status.EXPIRED,
+    reason="it would expire before deliver_at: give a later expires_at (default: DEFAULT_EXPIRY_S after enqueueing)",
+)
+EARLY = Disposition(Action.RETRY, counted=False)
+"""Not to be sent yet: it waits until its `deliver_at`."""
+EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
+
+
+def duplicate_of(origin: str) -> Disposition:
+    """What becomes of a job whose `dedup_key` belongs to this origin (`lane:entry id`)."""
+    return Disposition(
+        Action.OK,
+        status=Status.DUPLICATE,
+        reason="a job with the same dedup_key came first",
+        duplicate_of=origin.partition(":")[2],
+    )
 
 
 def sort_out(batch: Batch, orders: Orders) -> tuple[Batch | None, list[tuple[Disposition, Batch]]]:

@@ -137,6 +137,9 @@ class Project:
         # Redis clock, 0: no pause. Not read and not sent until it is 0 again (writers: settling on a project-wide
         # answer, sending when it was refused quota, the controller).
         self.paused_until = 0.0
+        # Its control hash has been read: before that nothing is, or a worker that starts would send what was
+        # cancelled while there was none (writer: the controller).
+        self.instructed = False
         # An operator has stopped it, until further notice (writer: the controller).
         self.stopped = False
         # What operators have ordered of its lanes, targets and jobs; None: nothing (writer: the controller).
@@ -183,6 +186,10 @@ class Project:
             batches.extend(queue)
             queue.clear()
         return batches
+
+    def may_read(self, loop_now: float) -> bool:
+        """Whether entries may be taken out of its streams now."""
+        return self.instructed and self.lease.holds(loop_now) and not self.paused and not self.leaving
 
     @property
     def paused(self) -> bool:

@@ -63,6 +63,7 @@ class Controller(Duty):
             project.orders = control.orders
             project.reordered = True
             self._log.info("orders_changed", project=project.id, in_force=control.orders is not None)
+        project.instructed = True
         if project.stopped or project.reordered:
             project.urgent.set()  # whoever waits for quota looks around
 
