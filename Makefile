@@ -65,7 +65,7 @@ fuzz: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
 faults: $(STAMP)
-	$(BIN)/python -m pytest tests/e2e/faults -q -s -m 'not soak' -n $(JOBS)
+	$(BIN)/python -m pytest tests/e2e/faults tests/integration/queue/test_script_machine.py -q -s -m 'not soak' -n $(JOBS)
 
 soak: $(STAMP)
 	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/e2e/faults/test_soak.py -q -s -m soak

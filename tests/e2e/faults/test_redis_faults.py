@@ -86,7 +86,8 @@ async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
     assert found["duplicates"] == 0
 
 
-@pytest.mark.parametrize("outage", [pytest.param("long", marks=pytest.mark.thorough), "short"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("outage", ["long", "short"])
 async def test_one_worker_loses_redis(stage: Stage, close, outage):
     """It stops sending; for longer than its lease its jobs are another's, and its late answers count once."""
     await stage.emulator.script(latency=0.2)
