@@ -123,6 +123,9 @@ def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Cont
     for job, response in zip(batch.jobs, responses, strict=True):
         if response.error is not None or job.state is not None or job.campaign or job.attributes:
             return None
+        if context.failures_only:
+            outcomes.append(b"")
+            continue
         outcome = Outcome(
             job.id,
             0,
@@ -135,7 +138,7 @@ def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Cont
             http_status=200,
         )
         outcomes.append(encode_outcome(outcome))
-    return [b""] * len(outcomes) if context.failures_only else outcomes
+    return outcomes
 
 
 def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context) -> Conclusion:
@@ -311,20 +314,14 @@ def _outcome(
         outcome.duplicate_of = disposition.duplicate_of
         if response.error is not None:
             outcome.http_status = response.error.http_status
-    _carry(outcome, job, sent=sent, maybe_sent=disposition is not None and disposition.maybe_sent)
-    return outcome
-
-
-def _carry(outcome: Outcome, job: Job, *, sent: bool, maybe_sent: bool = False) -> None:
-    """What an outcome takes over from the job and its earlier sends."""
+        outcome.possible_duplicate = disposition.maybe_sent
     outcome.campaign = job.campaign
     if job.attributes:
         outcome.attributes = msgspec.Raw(job.attributes)
-    outcome.possible_duplicate = maybe_sent
     if job.state is not None:
-        outcome.attempts = job.state.sends + sent
         outcome.replay = job.state.replay
-        outcome.possible_duplicate = maybe_sent or job.state.duplicate
+        outcome.possible_duplicate = outcome.possible_duplicate or job.state.duplicate
+    return outcome
 
 
 def _delayed(
