@@ -7,6 +7,7 @@ made it has passed it on. Times are Unix seconds on the Redis clock unless a nam
 
 from dispatcher.model.answer import Disposition, Fate, Outcome, SendError, SendResponse
 from dispatcher.model.job import (
+    MANAGEMENT,
     Attempt,
     Batch,
     Caution,
@@ -28,11 +29,13 @@ from dispatcher.model.names import (
     Status,
     Stream,
     TargetKind,
+    Wire,
 )
 
 __all__ = [
     "DEAD_STATUSES",
     "LANES",
+    "MANAGEMENT",
     "STREAMS",
     "Action",
     "Attempt",
@@ -55,4 +58,5 @@ __all__ = [
     "Stream",
     "Target",
     "TargetKind",
+    "Wire",
 ]

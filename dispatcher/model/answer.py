@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from dispatcher.model.names import Action, ErrorCode, Status
+from dispatcher.model.names import Action, ErrorCode, Status, Wire
 
 
 class Fate(StrEnum):
@@ -36,6 +36,8 @@ class SendError(msgspec.Struct, gc=False):
         whole_request: the answer was to the whole request, not to one message of it.
         is_json: the body was a JSON error (front ends send HTML).
         reason: text for people; never a credential.
+        wire: whose words these are.
+        word: the error's name on a wire that has no FcmError (`NotRegistered`, `BAD_REGISTRATION`, `NOT_FOUND`).
     """
 
     fate: Fate
@@ -49,13 +51,26 @@ class SendError(msgspec.Struct, gc=False):
     whole_request: bool = False
     is_json: bool = False
     reason: str = ""
+    wire: Wire = "v1"
+    word: str = ""
 
 
 class SendResponse(msgspec.Struct, gc=False):
-    """The answer for one message: FCM's name for it, or an error."""
+    """The answer for one message: FCM's name for it, or an error.
+
+    Attributes:
+        message_id: FCM's name for the message; "": the wire gives none.
+        error: what went wrong; None: accepted, or carried out.
+        replacement_token: the token to keep instead of the one that was used (legacy canonical id, imports).
+        result: what a management call or a device group answered, as JSON; b"": nothing to tell.
+        failed_tokens: members of a device group that did not get it although others did.
+    """
 
     message_id: str = ""
     error: SendError | None = None
+    replacement_token: str = ""
+    result: bytes = b""
+    failed_tokens: tuple[str, ...] = ()
 
 
 class Disposition(msgspec.Struct, gc=False):
@@ -69,6 +84,7 @@ class Disposition(msgspec.Struct, gc=False):
         delay: seconds until the next send; never below the floor that the answer asked for.
         counted: the send counts against MAX_ATTEMPTS.
         hold_target: the delay is the target's: take a slot in its schedule.
+        hold_service: the delay is that of the project's management service: all of that waits, and no message.
         pause_project: the project stops for `delay`.
         maybe_sent: the message may have been accepted although no answer says so.
         duplicate_of: the job that has the deduplication key.
@@ -82,6 +98,7 @@ class Disposition(msgspec.Struct, gc=False):
     delay: float = 0.0
     counted: bool = True
     hold_target: bool = False
+    hold_service: bool = False
     pause_project: bool = False
     maybe_sent: bool = False
     duplicate_of: str = ""

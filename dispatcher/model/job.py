@@ -26,6 +26,10 @@ class Target(msgspec.Struct, frozen=True, gc=False):
         return self.kind[0] + blake2b(self.value.encode(), digest_size=10).hexdigest()
 
 
+MANAGEMENT = Target("service", "management")
+"""What is held when a management service asks for patience."""
+
+
 class Attempt(msgspec.Struct, array_like=True, gc=False):
     """One send of one message that did not end it, as kept in `history`."""
 
@@ -139,6 +143,9 @@ class Job(msgspec.Struct, gc=False):
         lifetimes: what may have to be shortened in `message`; None: it says nothing of the kind, as most do not.
         state: what earlier runs left; None at first sight.
         attributes: the producer's opaque JSON, as bytes; b"": none.
+        operation: what a management job asks for; "": it is a message.
+        request: the checked request of a management job.
+        parcel: what it may share a call with; jobs of one batch agree in it. "": messages, which all may.
         unknown_fields: entry fields this version does not know; passed over and counted.
         warnings: what looks wrong in `message`; it is sent all the same.
         refusal: set if the job is malformed; then nothing else but identity is to be relied on.
@@ -167,6 +174,8 @@ class Job(msgspec.Struct, gc=False):
     attributes: bytes = b""
     traceparent: str = ""
     operation: str = ""
+    request: msgspec.Struct | None = None
+    parcel: str = ""
     unknown_fields: int = 0
     warnings: tuple[Caution, ...] = ()
     refusal: Refusal | None = None

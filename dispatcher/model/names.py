@@ -14,7 +14,16 @@ Stream = Literal["high", "normal", "bulk", "due"]
 LANES: tuple[Lane, ...] = ("high", "normal", "bulk")
 STREAMS: tuple[Stream, ...] = ("high", "due", "normal", "bulk")
 
-TargetKind = Literal["token", "topic", "condition", "fid", "group"]
+TargetKind = Literal[
+    "token", "topic", "condition", "fid", "group", "apns_token", "subscription", "group_name", "service"
+]
+"""The first five are what a message is sent to; the next three what management jobs are about beside tokens. `service`
+is no target of a job: it is the management service of a project, which is held as a whole."""
+
+Wire = Literal["v1", "legacy", "xmpp", "iid"]
+"""Whose words an error is told in: a column of the error table. `v1` is also that of `/batch`; `iid` that of all
+management services."""
+
 OnUnknown = Literal["resend", "give_up"]
 
 
