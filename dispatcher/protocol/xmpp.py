@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from dispatcher.model import Fate, SendError, SendResponse
+from dispatcher.model import Fate, SendError, SendResponse, TargetKind
 from dispatcher.protocol.xml_stream import Element, escaped, quoted
 
 CLIENT = "jabber:client"
@@ -150,30 +150,24 @@ def stanza(message_id: str, payload: str) -> bytes:
     ).encode()
 
 
-def downstream(message_id: str, target: str, *, condition: bool, keys: bytes) -> bytes:
-    """A message of ours.
+def recipient(kind: TargetKind, value: str, message_id: str, *, receipt: bool) -> bytes:
+    """The members of a payload that say to whom, and by which name the answers call it.
 
     Args:
+        kind, value: the target; a device group's key goes where a token goes.
         message_id: unique for the sender id.
-        target: token, `/topics/name`, notification key, or condition.
-        condition: which of them.
-        keys: the rest of the payload, a JSON object.
+        receipt: ask for a delivery receipt.
     """
-    name = "condition" if condition else "to"
-    head = f'{{"{name}":{_text(target)},"message_id":{_text(message_id)}'
-    rest = keys.decode()
-    inner = rest[rest.index("{") + 1 :].lstrip()
-    return stanza(message_id, head + ("" if inner.startswith("}") else ",") + inner)
+    name = b"condition" if kind == "condition" else b"to"
+    target = f"/topics/{value}" if kind == "topic" else value
+    members = b'"%b":%b,"message_id":%b' % (name, orjson.dumps(target), orjson.dumps(message_id))
+    return members + b',"delivery_receipt_requested":true' if receipt else members
 
 
 def acknowledgement(sender: str, message_id: str) -> bytes:
     """Our ack; the server waits for one to each `Incoming`, on the connection that it came on."""
-    payload = f'{{"to":{_text(sender)},"message_id":{_text(message_id)},"message_type":"ack"}}'
-    return stanza("", payload)
-
-
-def _text(value: str) -> str:
-    return orjson.dumps(value).decode()
+    payload = orjson.dumps({"to": sender, "message_id": message_id, "message_type": "ack"})
+    return stanza("", payload.decode())
 
 
 # What we read.
