@@ -80,6 +80,7 @@ def test_every_error_of_a_managed_token_is_listed():
         "PERMISSION_DENIED",
         "DEADLINE_EXCEEDED",
         "UNAVAILABLE",
+        *("IMPORT_REFUSED", "GROUP_EXISTS", "GROUP_NOT_FOUND", "NO_VALID_MEMBERS"),
     }
 
 
