@@ -177,6 +177,9 @@ def read_operation(operation: str, raw: bytes) -> Errand | Refusal:
         if not TOPIC_NAME.fullmatch(request.topic):
             mend = "a topic has 1 to 900 characters of a-z A-Z 0-9 - _ . ~ %"
             return refuse(ErrorCode.INVALID_RECIPIENT, "request.topic", repr(request.topic), mend)
+        if request.via == "relation" and operation == "topic.unsubscribe":
+            mend = "use auto, batch or v1: a single token cannot be taken off by that call"
+            return refuse(ErrorCode.INVALID_ARGUMENT, "request.via", "relation", mend)
         return Errand(request, "token", request.tokens, f"{operation} {request.via} {request.topic}")
     if isinstance(request, ApnsImport):
         parcel = f"{operation} {request.sandbox:d} {request.application}"
