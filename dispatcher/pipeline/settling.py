@@ -18,17 +18,11 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, ErrorCode, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
-from dispatcher.pipeline.concluding import (
-    Conclusion,
-    Context,
-    conclude,
-    conclude_accepted,
-    conclude_unsent,
-    restrict,
-    survey,
-)
+from dispatcher.pipeline.concluding import conclude, conclude_accepted, conclude_unsent, restrict
+from dispatcher.pipeline.effects import Conclusion, Context
 from dispatcher.pipeline.ordering import sort_out
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.surveying import survey
 from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
