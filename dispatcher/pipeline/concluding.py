@@ -11,8 +11,10 @@ from collections.abc import Collection
 
 from dispatcher.model import Action, Batch, Disposition, Job, Outcome, SendError, SendResponse, Status
 from dispatcher.pipeline.effects import Conclusion, Context, settle_job
+from dispatcher.pipeline.members import joined, members_job, missed
 from dispatcher.policy.settle import decide
 from dispatcher.protocol.outcome import encode_outcome
+from dispatcher.queue.settlement import Settled
 from dispatcher.telemetry.logs import clean_text
 
 
@@ -39,7 +41,11 @@ def conclude(
             presets.get(number) or _decide(job, responses[number].error, context, twin_accepted=twin)
             for number in range(first, last)
         ]
-        conclusion.items.append(settle_job(job, responses[first:last], decided, context, conclusion))
+        settled = settle_job(job, responses[first:last], decided, context, conclusion)
+        for number in range(first, last):
+            if responses[number].failed_tokens and decided[number - first] is None:
+                settled = joined(settled, _settle_members(job, responses[number], context, conclusion))
+        conclusion.items.append(settled)
         first = last
     return conclusion
 
@@ -57,7 +63,7 @@ def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Cont
     for job, response in zip(batch.jobs, responses, strict=True):
         if response.error is not None or job.state is not None or job.campaign or job.attributes:
             return None
-        if response.replacement_token or response.result or job.operation:
+        if response.replacement_token or response.result or response.failed_tokens or job.operation:
             return None
         if context.failures_only:
             outcomes.append(b"")
@@ -106,6 +112,14 @@ def restrict(
         [responses[number] for number in numbers],
         {place: presets[number] for place, number in enumerate(numbers) if number in presets},
     )
+
+
+def _settle_members(job: Job, response: SendResponse, context: Context, conclusion: Conclusion) -> Settled:
+    """The effects of the members of a device group that did not get what the others got."""
+    members = members_job(job, response.failed_tokens)
+    answers = missed(response)
+    decided = [_decide(members, answer.error, context, twin_accepted=False) for answer in answers]
+    return settle_job(members, answers, decided, context, conclusion)
 
 
 def _decide(

@@ -240,7 +240,7 @@ class Settling:
         """What the answers say together of the project, before each is judged on its own."""
         project, batch = finished.project, finished.batch
         sent = batch.size - len(finished.presets)
-        answers = Answers(sent) if all_good else survey(batch, finished.responses)
+        answers = Answers(sent) if all_good else survey(batch, finished.responses, finished.presets)
         findings = project.health.feed(loop_now, answers)
         if findings.congested:
             if project.concurrency.congested(loop_now):

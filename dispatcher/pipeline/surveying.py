@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dispatcher.model import Batch, ErrorCode, Fate, SendResponse
+from collections.abc import Collection
+
+from dispatcher.model import Action, Batch, ErrorCode, Fate, SendResponse
 from dispatcher.policy.classify import classify
 from dispatcher.policy.health import Answers
 
 
-def survey(batch: Batch, responses: list[SendResponse]) -> Answers:
+def survey(batch: Batch, responses: list[SendResponse], unsent: Collection[int] = ()) -> Answers:
     """Count what the answers say of the project, before any of them is judged on its own.
 
     Args:
         batch: what was sent.
-        responses: one a message, in its order; those of messages that were not sent have no error and no name.
+        responses: one a message, in its order.
+        unsent: numbers of the messages that were not sent.
     """
     answers = Answers(0)
     throttled: set[str] = set()
-    for (job, position), response in zip(batch.messages(), responses, strict=True):
+    for number, ((job, position), response) in enumerate(zip(batch.messages(), responses, strict=True)):
         error = response.error
         if error is None:
-            answers.total += bool(response.message_id)
+            # Not every wire has a name for what it accepts.
+            answers.total += number not in unsent
         elif error.fate is Fate.ANSWERED:
             answers.total += 1
-            code = classify(error, job.kind).code
-            if error.http_status == 429:
+            verdict = classify(error, job.kind)
+            code = verdict.code
+            # A wire without FcmError says "too fast" in an answer of status 200.
+            if error.http_status == 429 or verdict.action is Action.PAUSE_TARGET:
                 answers.throttled += 1
                 throttled.add(job.target(position).key)
             elif code is ErrorCode.MISMATCHED_CREDENTIAL:
