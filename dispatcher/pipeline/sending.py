@@ -220,7 +220,7 @@ class Sending:
         numbers = [number for number in range(batch.size) if number not in presets] if presets else None
         sendable = batch if numbers is None else batch.subset(numbers)
         try:
-            token = await project.credential.token()
+            token = await project.signer.token()
         except CredentialsError as error:
             return Finished(
                 project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
@@ -236,7 +236,7 @@ class Sending:
         renewed = token
         if refused:
             try:
-                renewed = await project.credential.renew(token)
+                renewed = await project.signer.renew(token)
             except CredentialsError as error:
                 self._log.error("credentials_failed", project=project.id, error=str(error))
         if refused and renewed != token:  # with the same one the answer would be the same
