@@ -265,6 +265,11 @@ TABLE: tuple[Row, ...] = (
         Verdict(Action.FIX_REQUEST, ErrorCode.TOO_MANY_TOPICS),
         iid=(_word("TOO_MANY_TOPICS"),),
     ),
+    Row(
+        "not configured",
+        Verdict(Action.FIX_REQUEST, ErrorCode.UNSUPPORTED_OPERATION),
+        iid=(_word("NOT_CONFIGURED"),),
+    ),
     # Too fast. FCM has one code for three quotas; whose it was is told by QuotaFailure, if at all.
     Row(
         "project too fast",

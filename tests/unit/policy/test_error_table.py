@@ -76,6 +76,7 @@ def test_every_error_of_a_managed_token_is_listed():
         "INVALID_ARGUMENT",
         "INTERNAL",
         "TOO_MANY_TOPICS",
+        "NOT_CONFIGURED",
         "RESOURCE_EXHAUSTED",
         "PERMISSION_DENIED",
         "DEADLINE_EXCEEDED",
