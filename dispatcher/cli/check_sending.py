@@ -91,7 +91,7 @@ async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Findi
     batch = Batch(project, "normal", [job], 1, job.nbytes, epoch=0, broadcast=True)
     (response,) = await made.transport.send(batch, token, now=now, at_once=1)
     values = settings.project(project)
-    endpoint = values.legacy_endpoint if made.transport.name == "legacy" else values.fcm_endpoint
+    endpoint = values.legacy_base if made.transport.name == "legacy" else values.fcm_endpoint
     if response.error is None:
         text = f"{project}: {endpoint} took a validate_only message over {made.transport.name}"
         return Finding("endpoint", text)

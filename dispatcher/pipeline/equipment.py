@@ -7,16 +7,18 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from dispatcher.errors import SettingsError
+from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
-from dispatcher.transport.auth import FileToken
+from dispatcher.transport.auth import Credential, FileToken
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.legacy import LegacyTransport
+from dispatcher.transport.management import ManagementTransport, Services
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
@@ -97,7 +99,7 @@ def make_transport(
     """The wire that a project's settings ask for."""
     timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
     if settings.transport == "legacy":
-        return LegacyTransport(session, settings.legacy_endpoint, timeouts, observe)
+        return LegacyTransport(session, settings.legacy_base, timeouts, observe)
     v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe, http2)
     if settings.transport == "v1":
         return v1
@@ -106,6 +108,23 @@ def make_transport(
     boundary = f"batch_{secrets.token_hex(8)}_"
     batch = BatchTransport(session, settings.fcm_endpoint, boundary, timeouts, observe)
     return batch if settings.transport == "batch" else AutoTransport(batch, v1)
+
+
+def make_errands(
+    settings: ProjectSettings,
+    session: Session,
+    observe: Observe,
+    credential: Credential,
+) -> Errands:
+    """What carries out a project's management jobs."""
+    services = Services(
+        iid=settings.iid_base,
+        fcm=settings.fcm_endpoint,
+        groups=settings.legacy_base,
+        sender_id=settings.sender_id,
+    )
+    transport = ManagementTransport(session, services, settings.request_timeout_s, observe)
+    return Errands(transport, credential, settings.subscriptions_per_s)
 
 
 class Outfitter:
@@ -154,7 +173,9 @@ class Outfitter:
         if http2 is not None:
             self._sessions.adopt(http2)
         transport = make_transport(settings, session, self._observe, http2)
-        return Project(settings, transport, self._keyring.credentials[project], key, signer=signer)
+        credential = self._keyring.credentials[project]
+        errands = make_errands(settings, session, self._observe, credential)
+        return Project(settings, transport, credential, errands, key, signer=signer)
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

@@ -22,7 +22,8 @@ from dispatcher.model import (
 )
 from dispatcher.pipeline.concluding import conclude, conclude_unsent, restrict
 from dispatcher.pipeline.effects import Context
-from dispatcher.pipeline.sending import HELD, LATE
+from dispatcher.pipeline.ordering import LATE
+from dispatcher.pipeline.sending import HELD
 from dispatcher.policy.settle import Rules
 from dispatcher.queue.settlement import Hold
 

@@ -10,9 +10,9 @@ import json
 import pytest
 
 from dispatcher.model import Action, Batch, ErrorCode, Job, SendResponse
+from dispatcher.pipeline.calling import _wants_new_token
 from dispatcher.pipeline.concluding import conclude
 from dispatcher.pipeline.effects import Context
-from dispatcher.pipeline.sending import _wants_new_token
 from dispatcher.pipeline.surveying import survey
 from dispatcher.policy.health import Health
 from dispatcher.policy.settle import Rules
