@@ -169,7 +169,7 @@ class Worker:
             observer = Observer(queue, projects, room, lambda: sessions.connections, metrics, log)
             health = Health(
                 redis_silence_s=lambda: asyncio.get_running_loop().time() - observer.redis_seen_at,
-                projects_with_token=lambda: [p.id for p in projects.values() if p.credential.ready],
+                projects_with_token=lambda: [p.id for p in projects.values() if p.signer.ready],
                 metrics=observer.render,
                 draining=lambda: self.draining,
                 unverified=lambda: [p.id for p in projects.values() if not p.settings.tls_verify],

@@ -61,7 +61,7 @@ async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
             fetched = await _fetch(project, credential)
             findings.append(fetched)
             if send and fetched.ok and project not in unreachable:
-                findings.append(await _send(settings, outfitter, project, await credential.token()))
+                findings.append(await _send(settings, outfitter, project))
     return findings
 
 
@@ -78,15 +78,20 @@ async def _fetch(project: str, credential: Credential) -> Finding:
     return Finding("credentials", f"{project}: access token fetched, good for {left:.0f} s")
 
 
-async def _send(settings: Settings, outfitter: Outfitter, project: str, token: str) -> Finding:
+async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Finding:
     """One message that FCM checks and delivers to nobody."""
-    made = await outfitter.make(project)
+    try:
+        made = await outfitter.make(project)
+        token = await made.signer.token()
+    except (SettingsError, CredentialsError) as error:
+        return Finding("endpoint", f"{project}: {error}", ok=False)
     fields = [b"message", b'{"topic":"%s","data":{"check":"1"}}' % TOPIC.encode(), b"validate_only", b"1"]
     now = time.time()
     job = decode_entry(project, "normal", f"{int(now * 1000)}-0", fields, DecodeLimits())
     batch = Batch(project, "normal", [job], 1, job.nbytes, epoch=0, broadcast=True)
     (response,) = await made.transport.send(batch, token, now=now, at_once=1)
-    endpoint = settings.project(project).fcm_endpoint
+    values = settings.project(project)
+    endpoint = values.legacy_base if made.transport.name == "legacy" else values.fcm_endpoint
     if response.error is None:
         text = f"{project}: {endpoint} took a validate_only message over {made.transport.name}"
         return Finding("endpoint", text)

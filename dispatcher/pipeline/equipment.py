@@ -6,16 +6,18 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from dispatcher.errors import SettingsError
 from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
-from dispatcher.transport.auth import Credential
+from dispatcher.transport.auth import Credential, FileToken
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.legacy import LegacyTransport
 from dispatcher.transport.management import ManagementTransport, Services
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
@@ -74,7 +76,7 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         SettingsError: its CA file will not do.
     """
     route = route_of(settings)
-    if settings.http_version == "1.1" or settings.transport == "batch":
+    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy"):
         return None
     only = settings.http_version == "2"
     plain = urlsplit(settings.fcm_endpoint).scheme == "http"
@@ -96,6 +98,8 @@ def make_transport(
 ) -> Transport:
     """The wire that a project's settings ask for."""
     timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
+    if settings.transport == "legacy":
+        return LegacyTransport(session, settings.legacy_base, timeouts, observe)
     v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe, http2)
     if settings.transport == "v1":
         return v1
@@ -152,9 +156,18 @@ class Outfitter:
         """A project that has a credential.
 
         Raises:
-            SettingsError: its CA file will not do.
+            SettingsError: its CA file will not do, or it lacks the server key that its wire asks for.
         """
         settings = self._settings.project(project)
+        key = self._keyring.legacy.get(project)
+        signer = None
+        if settings.transport == "legacy":
+            if key is None:
+                raise SettingsError(
+                    f"legacy_key_file of {project} is not set, and TRANSPORT=legacy needs it: name a file that holds "
+                    "the server key and nothing else, for all projects or in the project's own table"
+                )
+            signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))
         http2 = make_http2(settings, self._observe)
         if http2 is not None:
@@ -162,7 +175,7 @@ class Outfitter:
         transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
         errands = make_errands(settings, session, self._observe, credential)
-        return Project(settings, transport, credential, errands, self._keyring.legacy.get(project))
+        return Project(settings, transport, credential, errands, key, signer=signer)
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

@@ -18,17 +18,11 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, ErrorCode, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
-from dispatcher.pipeline.concluding import (
-    Conclusion,
-    Context,
-    conclude,
-    conclude_accepted,
-    conclude_unsent,
-    restrict,
-    survey,
-)
+from dispatcher.pipeline.concluding import conclude, conclude_accepted, conclude_unsent, restrict
+from dispatcher.pipeline.effects import Conclusion, Context
 from dispatcher.pipeline.ordering import sort_out
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.surveying import survey
 from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
@@ -255,7 +249,7 @@ class Settling:
         """What the answers say together of the project, before each is judged on its own."""
         project, batch = finished.project, finished.batch
         sent = batch.size - len(finished.presets)
-        answers = Answers(sent) if all_good else survey(batch, finished.responses)
+        answers = Answers(sent) if all_good else survey(batch, finished.responses, finished.presets)
         findings = project.health.feed(loop_now, answers)
         if findings.congested:
             if project.concurrency.congested(loop_now):

@@ -15,6 +15,7 @@ import orjson
 
 from dispatcher.model import ErrorCode, Job, JobState, Refusal, Stream
 from dispatcher.protocol.contract import JOB_FIELDS
+from dispatcher.protocol.legacy_message import LegacyWire, untranslatable
 from dispatcher.protocol.message import Content, read_message, target_of
 from dispatcher.protocol.operation import LISTED, OPERATIONS, encode_request, read_operation
 from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
@@ -41,12 +42,14 @@ class DecodeLimits(msgspec.Struct, frozen=True):
         default_expiry_s: seconds from enqueueing to expiry where the job names none.
         strict: refuse what FCM would; otherwise let FCM judge.
         checks: how disputed rules are read, if `strict`.
+        legacy: the legacy protocol that messages are going to be translated to; None: they go out as they are.
     """
 
     max_job_bytes: int = 262_144
     default_expiry_s: float = 86_400.0
     strict: bool = True
     checks: Checks = DEFAULTS
+    legacy: LegacyWire | None = None
 
 
 def decode_entry(
@@ -90,11 +93,15 @@ def decode_entry(
                 )
                 if read.warnings:
                     job.warnings = read.warnings
+                if limits.legacy is not None:
+                    job.refusal = untranslatable(job, limits.legacy)
                 return job
     job = _blank(project, stream, entry_id, fields, limits)
     given = dict(zip(fields[::2], fields[1::2], strict=True))
     job.unknown_fields = len(given.keys() - _KNOWN)
     job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
+    if job.refusal is None and limits.legacy is not None and not job.operation:
+        job.refusal = untranslatable(job, limits.legacy)
     return job
 
 
