@@ -20,6 +20,7 @@ TABLES = {
     "keys": contract.keys_table,
     "job": contract.job_table,
     "outcome": contract.outcome_table,
+    "upstream": contract.upstream_table,
     "status": contract.status_table,
     "errors": errors.markdown,
     "settings": settings.markdown,

@@ -4,6 +4,7 @@
     blocking.py   SyncProducer: the same without asyncio
     outcomes.py   OutcomeReader: what became of each message
     group.py      OutcomeGroupReader: the same, shared by several, each outcome acknowledged
+    upstream.py   UpstreamReader: what devices sent, and delivery receipts
     letters.py    DeadLetters: what was rejected or given up; replay, purge
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
@@ -16,6 +17,7 @@ from dispatcher.client.jobs import JobOptions, Message
 from dispatcher.client.letters import DeadCount, DeadFilter, DeadLetters, Replayed
 from dispatcher.client.outcomes import OutcomeReader, OutcomeRecord
 from dispatcher.client.producer import Enqueued, MessageWarning, Producer, ProducerOptions
+from dispatcher.client.upstream import UpstreamMessage, UpstreamReader
 from dispatcher.protocol.letter import DeadLetter
 
 __all__ = [
@@ -34,4 +36,6 @@ __all__ = [
     "ProducerOptions",
     "Replayed",
     "SyncProducer",
+    "UpstreamMessage",
+    "UpstreamReader",
 ]

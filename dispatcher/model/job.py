@@ -142,6 +142,7 @@ class Job(msgspec.Struct, gc=False):
         deliver_at: not sent before this; 0: at once.
         lifetimes: what may have to be shortened in `message`; None: it says nothing of the kind, as most do not.
         state: what earlier runs left; None at first sight.
+        delivery_receipt: ask for a report when a device has the message; only XMPP can.
         attributes: the producer's opaque JSON, as bytes; b"": none.
         operation: what a management job asks for; "": it is a message.
         request: the checked request of a management job.
@@ -171,6 +172,7 @@ class Job(msgspec.Struct, gc=False):
     on_unknown: OnUnknown = "resend"
     campaign: str = ""
     validate_only: bool = False
+    delivery_receipt: bool = False
     attributes: bytes = b""
     traceparent: str = ""
     operation: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from dispatcher.errors import SettingsError
@@ -24,6 +25,8 @@ from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
 from dispatcher.transport.v1 import V1Transport
 from dispatcher.transport.wire import Observe, Timeouts, Transport
+from dispatcher.transport.xmpp import DOMAIN, XmppTransport
+from dispatcher.transport.xmpp_pool import Dial, Pool
 
 GOOGLE_HOSTS = frozenset({"fcm.googleapis.com", "fcm.mtls.googleapis.com"})
 """Hosts known to have no batch endpoint any more."""
@@ -76,7 +79,7 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         SettingsError: its CA file will not do.
     """
     route = route_of(settings)
-    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy"):
+    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy", "xmpp"):
         return None
     only = settings.http_version == "2"
     plain = urlsplit(settings.fcm_endpoint).scheme == "http"
@@ -91,6 +94,31 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         route=route,
         only=only,
     )
+
+
+def make_xmpp(settings: ProjectSettings, observe: Observe) -> XmppTransport:
+    """The XMPP connections of a project; none is opened yet.
+
+    Raises:
+        SettingsError: slixmpp is not installed, there is no sender id, a proxy is set, or the CA file will not do.
+    """
+    if find_spec("slixmpp") is None:
+        raise SettingsError("TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'")
+    if not settings.sender_id:
+        raise SettingsError(
+            f"sender_id of {settings.id} is not set, and TRANSPORT=xmpp logs in with it: give the project number"
+        )
+    if settings.proxy.get_secret_value():
+        raise SettingsError(
+            f"proxy of {settings.id} is set, and TRANSPORT=xmpp goes through none: take it out of the project's table"
+        )
+    from dispatcher.transport.xmpp_client import Account  # noqa: PLC0415 - its extra may not be installed
+
+    host, _, port = settings.xmpp_endpoint.rpartition(":")
+    account = Account(host, int(port), DOMAIN, settings.sender_id, f"{settings.sender_id}@{DOMAIN}")
+    dial = Dial(account, route_of(settings).tls(), settings.request_timeout_s)
+    timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
+    return XmppTransport(Pool(dial, settings.xmpp_connections), timeouts, observe)
 
 
 def make_transport(
@@ -161,10 +189,10 @@ class Outfitter:
         settings = self._settings.project(project)
         key = self._keyring.legacy.get(project)
         signer = None
-        if settings.transport == "legacy":
+        if settings.transport in ("legacy", "xmpp"):
             if key is None:
                 raise SettingsError(
-                    f"legacy_key_file of {project} is not set, and TRANSPORT=legacy needs it: name a file that holds "
+                    f"legacy_key_file of {project} is not set, and TRANSPORT={settings.transport} needs it: name a file that holds "
                     "the server key and nothing else, for all projects or in the project's own table"
                 )
             signer = FileToken(key)
@@ -172,7 +200,12 @@ class Outfitter:
         http2 = make_http2(settings, self._observe)
         if http2 is not None:
             self._sessions.adopt(http2)
-        transport = make_transport(settings, session, self._observe, http2)
+        transport: Transport
+        if settings.transport == "xmpp":
+            transport = xmpp = make_xmpp(settings, self._observe)
+            self._sessions.adopt(xmpp)
+        else:
+            transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
         errands = make_errands(settings, session, self._observe, credential)
         return Project(settings, transport, credential, errands, key, signer=signer)

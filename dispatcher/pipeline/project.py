@@ -122,7 +122,7 @@ class Project:
                 topic_payload_limit=settings.topic_payload_limit,
                 narrow_keys=settings.reserved_keys == "narrow",
             ),
-            legacy="legacy" if settings.transport == "legacy" else None,
+            legacy=settings.transport if settings.transport in ("legacy", "xmpp") else None,
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).

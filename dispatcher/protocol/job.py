@@ -272,7 +272,7 @@ def _times(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
 
 def _options(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
     texts: dict[str, str] = {}
-    for name in ("dedup_key", "on_unknown", "campaign", "validate_only"):
+    for name in ("dedup_key", "on_unknown", "campaign", "validate_only", "delivery_receipt"):
         text = _text(given, name.encode())
         if isinstance(text, Refusal):
             return text
@@ -287,6 +287,10 @@ def _options(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
         mend = "use 1 for a check without delivery, or leave it out"
         return refuse(ErrorCode.INVALID_ARGUMENT, "validate_only", repr(texts["validate_only"]), mend)
     job.validate_only = texts["validate_only"] == "1"
+    if texts["delivery_receipt"] not in ("", "0", "1"):
+        mend = "use 1 to ask for a receipt, or leave it out"
+        return refuse(ErrorCode.INVALID_ARGUMENT, "delivery_receipt", repr(texts["delivery_receipt"]), mend)
+    job.delivery_receipt = texts["delivery_receipt"] == "1"
     # A broken trace must not stop a message.
     job.traceparent = given.get(b"traceparent", b"").decode("utf-8", "ignore")
     attributes = given.get(b"attributes", b"")

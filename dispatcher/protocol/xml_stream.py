@@ -8,7 +8,7 @@ bounded in bytes and in depth. Tags are written `namespace local`, with one spac
 from __future__ import annotations
 
 from typing import NoReturn
-from xml.parsers import expat  # noqa: S407 - what it would allow is refused in _forbid
+from xml.parsers import expat
 
 import msgspec
 
@@ -111,7 +111,8 @@ class StreamReader:
 
     def feed(self, data: bytes) -> list[Event]:
         """What has become whole with these bytes; nothing more after `Broken`."""
-        self._events = events = []
+        events: list[Event] = []
+        self._events = events
         if self._broken:
             return events
         self._fed += len(data)

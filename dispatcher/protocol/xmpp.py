@@ -154,7 +154,8 @@ def recipient(kind: TargetKind, value: str, message_id: str, *, receipt: bool) -
     """The members of a payload that say to whom, and by which name the answers call it.
 
     Args:
-        kind, value: the target; a device group's key goes where a token goes.
+        kind: of the target.
+        value: the target; a device group's key goes where a token goes.
         message_id: unique for the sender id.
         receipt: ask for a delivery receipt.
     """
@@ -243,7 +244,9 @@ def _stanza_error(element: Element, body: dict[str, Any]) -> Nack:
     word = word_in(said)
     if word not in CODES:
         # Nobody knows such text; the type says whether to try again.
-        word = "SERVICE_UNAVAILABLE" if passing else "INTERNAL_SERVER_ERROR" if status >= 500 else "INVALID_JSON"
+        word = (
+            "SERVICE_UNAVAILABLE" if passing else "INTERNAL_SERVER_ERROR" if status >= 500 else "INVALID_JSON"
+        )
     message_id = _identity(body) or element.attributes.get("id", "")
     return Nack(message_id, _string(body, "to"), word, f"stanza error {said}"[:_MOST_REASON], status)
 
@@ -300,7 +303,9 @@ def _string(body: dict[str, Any], name: str) -> str:
 def _identity(body: dict[str, Any]) -> str:
     """`message_id`; a number is taken for its digits."""
     value = body.get("message_id")
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(body, "message_id")
+    return (
+        str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(body, "message_id")
+    )
 
 
 def _count(body: dict[str, Any], name: str) -> int:

@@ -13,9 +13,9 @@ import asyncio
 import logging
 import socket
 import ssl
-import xml.etree.ElementTree as ET  # noqa: S405 - builds elements for slixmpp, parses nothing
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from slixmpp import ClientXMPP
@@ -56,7 +56,7 @@ class LoginRefused(Exception):  # noqa: N818 - reads as the state it reports
     """The server takes this name and password not."""
 
 
-class Client(ClientXMPP):  # type: ignore[misc] # slixmpp is annotated in part
+class Client(ClientXMPP):
     """One connection, from its first byte to its last; never used again.
 
     Args:
@@ -89,7 +89,7 @@ class Client(ClientXMPP):  # type: ignore[misc] # slixmpp is annotated in part
         self._on_end = on_end
         self._why = ""
         self.add_event_handler("session_bind", self._bound)
-        self.add_event_handler("failed_all_auth", self._refused)
+        self.add_event_handler("failed_auth", self._refused)
 
     def write(self, data: bytes) -> None:
         """Write stanzas, if the connection is still there."""
@@ -125,9 +125,17 @@ class Client(ClientXMPP):  # type: ignore[misc] # slixmpp is annotated in part
         """Handshakes only; at once, where slixmpp would queue them for a task of its own."""
         self.write(str(data).encode())
 
-    def disconnect(self, *_: object, **__: object) -> None:
+    def disconnect(
+        self,
+        wait: float = 0.0,  # noqa: ARG002 - slixmpp's signature
+        reason: str | None = None,
+        ignore_send_queue: bool = True,  # noqa: ARG002 - as above
+    ) -> asyncio.Future[Any]:
         """At once, where slixmpp would wait in a task of its own."""
-        self.cut("the server offers no way to log in")
+        self.cut(reason or "the server offers no way to log in")
+        over = asyncio.get_running_loop().create_future()
+        over.set_result(None)
+        return over
 
     def connection_made(self, transport: Any, send_event: bool = True) -> None:  # noqa: ARG002 - slixmpp's signature
         """The TLS connection stands: open the stream."""
@@ -149,7 +157,7 @@ class Client(ClientXMPP):  # type: ignore[misc] # slixmpp is annotated in part
         """A stream begins, the first one or the one after login."""
         self.xml_depth = 0
         self.xml_root = None
-        self.parser = _Parser(self)
+        self.parser = cast("Any", _Parser(self))
 
     def took(self, events: list[Event]) -> list[tuple[str, ET.Element]]:
         """Deal with what came; returns what is slixmpp's business, as its parser would have told it."""
@@ -179,9 +187,14 @@ class Client(ClientXMPP):  # type: ignore[misc] # slixmpp is annotated in part
         if not self.ready.done():
             self.ready.set_result(None)
 
-    def _refused(self, _: object) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(LoginRefused("the server refused the login"))
+    def _refused(self, failure: Any) -> None:
+        condition = str(failure["condition"])[:80]
+        if self.ready.done():
+            return
+        if condition == "temporary-auth-failure":
+            self.ready.set_exception(ConnectionError(f"login put off: {condition}"))
+        else:
+            self.ready.set_exception(LoginRefused(f"refused with {condition}"))
 
 
 class _Parser:
@@ -243,7 +256,8 @@ async def connect(
         password: the server key.
         tls: what the connection is made with; from its first byte.
         timeout_s: for all of it.
-        on_messages, on_end: see `Client`; not called unless this returns.
+        on_messages: see `Client`.
+        on_end: see `Client`; not called unless this returns.
 
     Raises:
         LoginRefused: name and password are not taken.

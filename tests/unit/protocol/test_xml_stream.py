@@ -1,5 +1,7 @@
 """XML streams: whole stanzas out of bytes however they are cut, and the end at the first forbidden thing."""
 
+from itertools import pairwise
+
 import orjson
 import pytest
 from hypothesis import example, given, settings
@@ -27,9 +29,7 @@ PARSED = Element(
 def opened(**options):
     reader = StreamReader(**options)
     assert reader.feed(HEAD) == [
-        Opened(
-            "http://etherx.jabber.org/streams stream", {"from": "fcm.googleapis.com", "version": "1.0"}
-        )
+        Opened("http://etherx.jabber.org/streams stream", {"from": "fcm.googleapis.com", "version": "1.0"})
     ]
     return reader
 
@@ -49,7 +49,7 @@ def test_however_the_bytes_are_cut_the_events_are_the_same(cuts):
     data = HEAD + STANZA * 3
     places = [0, *sorted(cuts), len(data)]
     reader = StreamReader()
-    events = [e for a, b in zip(places, places[1:], strict=False) for e in reader.feed(data[a:b])]
+    events = [e for a, b in pairwise(places) for e in reader.feed(data[a:b])]
     assert events[1:] == [PARSED] * 3
 
 
@@ -59,7 +59,9 @@ def test_a_prefix_is_as_good_as_a_default_namespace():
 
 
 def test_cdata_is_text():
-    (found,) = opened().feed(b"<message><gcm xmlns='google:mobile:data'><![CDATA[{\"a\":\"<&>\"}]]></gcm></message>")
+    (found,) = opened().feed(
+        b'<message><gcm xmlns=\'google:mobile:data\'><![CDATA[{"a":"<&>"}]]></gcm></message>'
+    )
     assert found.children[0].text == '{"a":"<&>"}'
 
 
