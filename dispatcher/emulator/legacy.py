@@ -8,7 +8,7 @@ from dispatcher.emulator.faults import Rule
 from dispatcher.emulator.ledger import Arrival
 from dispatcher.emulator.messages import Trouble, bare
 from dispatcher.emulator.oauth import Authority
-from dispatcher.emulator.recipients import Delivery, Recipients, arrival_of, word_of
+from dispatcher.emulator.recipients import Content, Delivery, Recipients, arrival_of, content_of, word_of
 from dispatcher.emulator.refusals import extra_headers
 from dispatcher.emulator.wire import HTML_TYPE, JSON_TYPE, Headers, Reply, Request, html_reply
 from dispatcher.protocol.legacy_check import Fault, fault_of
@@ -75,8 +75,10 @@ class LegacySends:
         fault = fault_of(call.document, payload_limit=limit)
         if fault is not None and fault.of_request:
             return self._unreadable(Unreadable(400, fault.word, fault.reason, plain=call.plain)), []
+        content = content_of(call.document)
         deliveries = [
-            self._delivered(call, caller.project, value, fault, now, trouble) for value in call.values
+            self._delivered(call, content, caller.project, value, fault, now, trouble)
+            for value in call.values
         ]
         arrivals = [delivery.arrival for delivery in deliveries]
         spoilt = next((delivery for delivery in deliveries if delivery.rule is not None), None)
@@ -87,11 +89,18 @@ class LegacySends:
         return self._said(call, deliveries, now), arrivals
 
     def _delivered(
-        self, call: Call, project: str, value: str, fault: Fault | None, now: float, trouble: Trouble
+        self,
+        call: Call,
+        content: Content,
+        project: str,
+        value: str,
+        fault: Fault | None,
+        now: float,
+        trouble: Trouble,
     ) -> Delivery:
         kind = "token" if call.recipients in _MULTICAST else call.recipients
         if fault is not None:
-            arrival = arrival_of(project, kind, value, call.document)
+            arrival = arrival_of(project, kind, value, content)
             arrival.code = fault.word
             return Delivery(arrival)
         return self._recipients.deliver(
@@ -99,7 +108,7 @@ class LegacySends:
             project,
             kind,
             value,
-            call.document,
+            content,
             now,
             trouble,
             alone=call.recipients != "multicast",

@@ -47,6 +47,20 @@ CHECKED = "fake_message_id"
 """The name of every message that was only checked."""
 
 
+class Content(msgspec.Struct, gc=False):
+    """What must be known of a message, for all of its recipients.
+
+    Attributes:
+        id: `id` of its data; "": none.
+        digest: of all but the recipients.
+        dry_run: it is to be checked, not sent.
+    """
+
+    id: str
+    digest: int
+    dry_run: bool
+
+
 class Delivery(msgspec.Struct):
     """One message at one recipient.
 
@@ -97,7 +111,7 @@ class Recipients:
         project: str,
         kind: str,
         value: str,
-        document: dict[str, Any],
+        content: Content,
         now: float,
         trouble: Trouble,
         *,
@@ -110,13 +124,13 @@ class Recipients:
             project: for whom.
             kind: token, topic or condition; a device group's key comes as a token.
             value: the recipient.
-            document: the keys of the message.
+            content: of the message.
             now: Unix seconds.
             trouble: effects of rules on the whole answer are added here.
             alone: the only recipient of its message; a device group can be no other.
         """
         messages, registry = self._messages, self._messages.registry
-        delivery = Delivery(arrival_of(project, kind, value, document))
+        delivery = Delivery(arrival_of(project, kind, value, content))
         arrival = delivery.arrival
         if self._scripted(wire, delivery, trouble):
             return delivery
@@ -137,23 +151,23 @@ class Recipients:
             arrival.code = _WORD_OF_EXCESS.get(excess.of, "Unavailable")
             delivery.retry_after, delivery.form = excess.retry_after, excess.form
             return delivery
-        if document.get("dry_run"):
+        if content.dry_run:
             arrival.code = "VALIDATED"
             delivery.message_id = CHECKED
         elif arrival.kind == "group":
-            self._to_group(wire, delivery, document, trouble)
+            self._to_group(wire, delivery, content, trouble)
         else:
             arrival.recipients = registry.reached(project, kind, value)
             delivery.message_id = messages.name(project, kind, now).rpartition("/")[2]
         return delivery
 
-    def _to_group(self, wire: Wire, delivery: Delivery, document: dict[str, Any], trouble: Trouble) -> None:
+    def _to_group(self, wire: Wire, delivery: Delivery, content: Content, trouble: Trouble) -> None:
         """Each member by itself, by its state and by the rules that it meets."""
         arrival, registry = delivery.arrival, self._messages.registry
         group = registry.project(arrival.project).keys.get(arrival.target)
         reached, delivery.failed = [], []
         for member in group.members if group is not None else ():
-            part = Delivery(arrival_of(arrival.project, "token", member, document))
+            part = Delivery(arrival_of(arrival.project, "token", member, content))
             well = registry.token_state(arrival.project, member) == "registered"
             if self._scripted(wire, part, trouble) or not well:
                 delivery.failed.append(member)
@@ -183,9 +197,14 @@ class Recipients:
         return False
 
 
-def arrival_of(project: str, kind: str, value: str, document: dict[str, Any]) -> Arrival:
-    """The row for the ledger of a message at one recipient, taken so far."""
+def content_of(document: dict[str, Any]) -> Content:
+    """What a message says, its recipients apart."""
     data = document.get("data")
     name = data.get("id", "") if isinstance(data, dict) else ""
-    content = {key: part for key, part in document.items() if key not in ("registration_ids", "to")}
-    return Arrival(project, kind, value, str(name), crc32(msgspec.json.encode(content)), 200, "OK")
+    said = {key: part for key, part in document.items() if key not in ("registration_ids", "to")}
+    return Content(str(name), crc32(msgspec.json.encode(said)), bool(document.get("dry_run")))
+
+
+def arrival_of(project: str, kind: str, value: str, content: Content) -> Arrival:
+    """The row for the ledger of a message at one recipient, taken so far."""
+    return Arrival(project, kind, value, content.id, content.digest, 200, "OK")
