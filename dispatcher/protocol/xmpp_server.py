@@ -147,5 +147,21 @@ def stanza_error(unreadable: Unreadable, to: str) -> bytes:
     ).encode()
 
 
+def stanza_error_of(sent: Sent, status: int) -> bytes:
+    """The answer of a server that is not able to look at a message, or does not want it.
+
+    Args:
+        sent: the message.
+        status: 500 and above: try again.
+    """
+    kind, condition = ("wait", "service-unavailable") if status >= 500 else ("modify", "bad-request")
+    return (
+        f'<message id={quoted(sent.message_id)} type="error">'
+        f'<gcm xmlns="google:mobile:data">{escaped(sent.body.decode())}</gcm>'
+        f'<error code="{status}" type="{kind}"><{condition} xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>'
+        "</message>"
+    ).encode()
+
+
 def _message(body: dict[str, Any]) -> bytes:
     return stanza("", orjson.dumps(body).decode())
