@@ -316,6 +316,8 @@ class Admin:
     def _reset(self, request: Request, _: dict[str, str]) -> Any:
         what = msgspec.json.decode(request.body or b"{}", type=Reset)
         self._state.reset(ledger=what.ledger, faults=what.faults, registry=what.registry)
+        if what.ledger:
+            self._xmpp.reset()
         return {"ok": True}
 
 

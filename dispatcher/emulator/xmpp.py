@@ -124,6 +124,14 @@ class Xmpp:
             if project in ("", connection.project) and not connection.draining
         ]
 
+    def reset(self) -> None:
+        """Begins afresh; connections stay."""
+        self.counts.clear()
+        self.silent = False
+        self._waiting.clear()
+        for connection in self.connections:
+            connection.owed.clear()
+
     def login(self, authcid: str, password: str) -> str | None:
         """The project of a sender id and a server key; None: they do not belong together."""
         number = authcid.partition("@")[0]

@@ -8,6 +8,7 @@ import ipaddress
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -32,8 +33,7 @@ class _Socket(asyncio.Protocol):
         self._receiving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._sockets.add(self)
         self._session = Session(self._xmpp, Outlet(self._write, self._later, self._close, self.abort))
 

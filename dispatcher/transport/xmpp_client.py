@@ -62,7 +62,7 @@ class Client(ClientXMPP):
     Args:
         account: who logs in.
         password: the server key.
-        on_messages: told of all messages of a piece of data.
+        on_messages: told of all messages of a piece of data, from `start` on.
         on_end: told once, why it ended.
     """
 
@@ -88,8 +88,16 @@ class Client(ClientXMPP):
         self._on_messages = on_messages
         self._on_end = on_end
         self._why = ""
+        # Until `start`: the first messages may come in one piece with the answer to the binding.
+        self._early: list[Element] | None = []
         self.add_event_handler("session_bind", self._bound)
         self.add_event_handler("failed_auth", self._refused)
+
+    def start(self) -> None:
+        """Tell of messages from now on, those that have come already first."""
+        early, self._early = self._early, None
+        if early:
+            self._on_messages(early)
 
     def write(self, data: bytes) -> None:
         """Write stanzas, if the connection is still there."""
@@ -179,7 +187,9 @@ class Client(ClientXMPP):
                     self.cut("the server closed the stream")
                 case Broken(condition=condition, reason=reason):
                     self.cut(f"malformed XML from the server: {condition}, {reason}")
-        if messages and self.ready.done():
+        if self._early is not None:
+            self._early += messages
+        elif messages:
             self._on_messages(messages)
         return theirs
 
@@ -249,7 +259,7 @@ async def connect(
     on_messages: Callable[[list[Element]], None],
     on_end: Callable[[str], None],
 ) -> Client:
-    """Connect, log in and bind.
+    """Connect, log in and bind; `Client.start` is left to the caller.
 
     Args:
         account: who logs in, and where.

@@ -262,6 +262,7 @@ class Pool:
         self.opened += 1
         if not link.gone:
             self._links.append(link)
+            link.client.start()
             self.changed()
 
     def _look(self) -> None:
