@@ -175,6 +175,34 @@ async def test_the_members_that_a_group_missed_outlive_the_worker_that_found_out
     assert by_index(outcomes) == [(0, "accepted", group), (1, "accepted", "b")]
 
 
+async def test_a_killed_worker_s_call_is_made_again_and_each_recipient_has_one_outcome(
+    spawn, legacy, desk, emulator
+):
+    emulator.script({"per": "request", "wire": "legacy", "delay": 30, "times": 1})
+    tokens = [f"t{number}" for number in range(400)]
+    first = spawn(**legacy, lease_s=1)
+    await desk.add(message={"data": {"k": "v"}}, tokens=json.dumps(tokens))
+    await desk.until(emulator.arrivals)
+    first.send(signal.SIGKILL)
+    await first.stopped()
+    spawn(**legacy, lease_s=1)
+    outcomes = await desk.outcomes(400, within=30)
+    assert {o["index"] for o in outcomes} == set(range(400))
+    assert {o["status"] for o in outcomes} == {"accepted"}
+    assert set(emulator.counts().values()) == {2}
+
+
+async def test_a_call_whose_answer_is_lost_is_made_again_and_says_so(serve, legacy, desk, emulator):
+    emulator.script({"per": "request", "wire": "legacy", "cut": "after", "times": 1})
+    await serve(**legacy)
+    await desk.add(message={"data": {"k": "v"}}, tokens='["a","b"]')
+    outcomes = await desk.outcomes(2)
+    assert [(o["status"], o["possible_duplicate"], o["attempts"]) for o in outcomes] == [
+        ("accepted", True, 2)
+    ] * 2
+    assert set(emulator.counts().values()) == {2}
+
+
 async def test_a_group_without_members_is_no_recipient(serve, legacy, desk, group, change_group):
     change_group(operation="remove", notification_key=group, registration_ids=["a", "b", "c"])
     await serve(**legacy)
