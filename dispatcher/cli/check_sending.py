@@ -91,11 +91,15 @@ async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Findi
     batch = Batch(project, "normal", [job], 1, job.nbytes, epoch=0, broadcast=True)
     (response,) = await made.transport.send(batch, token, now=now, at_once=1)
     values = settings.project(project)
-    endpoint = values.legacy_base if made.transport.name == "legacy" else values.fcm_endpoint
+    legacy = made.transport.name == "legacy"
+    endpoint = values.legacy_base if legacy else values.fcm_endpoint
     if response.error is None:
         text = f"{project}: {endpoint} took a validate_only message over {made.transport.name}"
         return Finding("endpoint", text)
-    return Finding("endpoint", f"{project}: {endpoint}: {_told(response.error)}", ok=False)
+    told = _told(response.error)
+    if legacy:
+        told = told.replace("FCM_ENDPOINT", "LEGACY_ENDPOINT")
+    return Finding("endpoint", f"{project}: {endpoint}: {told}", ok=False)
 
 
 def _told(error: SendError) -> str:

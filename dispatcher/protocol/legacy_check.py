@@ -61,6 +61,8 @@ def _type_fault(document: dict[str, Any]) -> Fault | None:
     for name, value in document.get("notification", {}).items():
         # Old pages have the arguments as an array within a string.
         arguments = name.endswith("_loc_args") and isinstance(value, list)
+        if name == "badge" and isinstance(value, int) and not isinstance(value, bool):
+            continue  # a string by the pages; old clients write the number
         if not isinstance(value, str) and not (arguments and all(isinstance(text, str) for text in value)):
             return _of_type(f"notification.{name}", "a string")
     return None

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from dispatcher.protocol.legacy import MOST_RECIPIENTS
+from dispatcher.protocol.rules import condition_fault, topic_fault
 
 Recipients = Literal["token", "multicast", "topic", "condition"]
 
@@ -99,9 +100,16 @@ def read_call(content_type: str | None, body: bytes) -> Call | Unreadable:
     if not isinstance(value, str):
         return Unreadable(400, "InvalidParameters", f"{name}: not a string")
     if name == "condition":
+        wrong = condition_fault(value)
+        if wrong is not None:
+            return Unreadable(400, "InvalidParameters", wrong.reason)
         return Call("condition", [value], document)
     if value.startswith(_TOPICS):
-        return Call("topic", [value.removeprefix(_TOPICS)], document)
+        topic = value.removeprefix(_TOPICS)
+        wrong = topic_fault(topic)
+        if wrong is not None:
+            return Unreadable(400, "InvalidParameters", wrong.reason)
+        return Call("topic", [topic], document)
     return Call("token", [value], document)
 
 

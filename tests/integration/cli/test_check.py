@@ -91,3 +91,22 @@ def test_a_projects_own_credential_and_way_out_are_looked_at(shell, tmp_path):
     assert "missing.pem: cannot be read" in shell.out
     assert "demo-b: certificates are not looked at" in shell.out
     assert "opaque" not in shell.out
+
+
+def test_a_legacy_service_that_is_away(shell, monkeypatch, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("AAAAtest:key")
+    monkeypatch.setenv("DISPATCHER_TRANSPORT", "legacy")
+    monkeypatch.setenv("DISPATCHER_LEGACY_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("DISPATCHER_LEGACY_KEY_FILE", str(key))
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
+    assert line.startswith("FAIL endpoint: demo-orchard-41: http://127.0.0.1:1: no answer (")
+    assert line.endswith("check LEGACY_ENDPOINT, PROXY, DNS and the firewall")
+
+
+def test_a_legacy_service_without_a_key(shell, monkeypatch):
+    monkeypatch.setenv("DISPATCHER_TRANSPORT", "legacy")
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
+    assert "legacy_key_file of demo-orchard-41 is not set" in line

@@ -14,7 +14,7 @@ from dispatcher.protocol.legacy_check import fault_of
         ({"time_to_live": "60"}, "InvalidParameters", True),
         ({"time_to_live": True}, "InvalidParameters", True),
         ({"data": []}, "InvalidParameters", True),
-        ({"notification": {"badge": 3}}, "InvalidParameters", True),
+        ({"notification": {"badge": [3]}}, "InvalidParameters", True),
         ({"notification": {"body_loc_args": [1]}}, "InvalidParameters", True),
         ({"time_to_live": -1}, "InvalidTtl", False),
         ({"time_to_live": 2_419_201}, "InvalidTtl", False),
@@ -33,6 +33,7 @@ def test_what_fcm_refuses_is_refused_in_its_words(document, word, of_request):
     [
         {},
         {"data": {"n": 1, "b": True}},
+        {"notification": {"badge": 3}},
         {"notification": {"title": "t", "body_loc_args": ["a"], "title_loc_args": '["a"]'}},
         {"time_to_live": 0, "priority": "high", "dry_run": True, "delivery_receipt_requested": True},
         {"a_key_of_tomorrow": 1},

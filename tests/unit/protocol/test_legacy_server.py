@@ -38,6 +38,8 @@ def test_recipients_are_told_apart(document, recipients, values):
         ({"to": ""}, 200, "MissingRegistration"),
         ({"registration_ids": []}, 200, "MissingRegistration"),
         ({"to": 7}, 400, "InvalidParameters"),
+        ({"to": "/topics/not a topic"}, 400, "InvalidParameters"),
+        ({"condition": "'a' in topics &&"}, 400, "InvalidParameters"),
         ({"to": "t", "condition": "c"}, 400, "InvalidParameters"),
         ({"to": "t", "registration_ids": ["u"]}, 400, "InvalidParameters"),
         ({"registration_ids": "t"}, 400, "InvalidParameters"),
@@ -87,11 +89,15 @@ def test_the_id_of_a_multicast_keeps_its_digits():
 
 @given(
     st.sampled_from(["token", "topic", "condition", "group"]),
-    st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4),
+    st.lists(st.text("ab-~é ", min_size=1, max_size=5), min_size=1, max_size=4),
 )
 @settings(max_examples=60)
 def test_what_a_client_writes_a_server_reads(kind, values):
     many = values if kind == "token" else values[:1]
+    if kind == "topic":
+        many = ["a-b~c"]
+    elif kind == "condition":
+        many = ["'a' in topics"]
     call = read_call(JSON, encode_request(kind, many, b'"time_to_live":60,', b'"data":{"k":"v"}'))
     assert isinstance(call, Call)
     assert call.values == many
