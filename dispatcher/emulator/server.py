@@ -33,6 +33,8 @@ from dispatcher.errors import SettingsError
 BACKLOG = 4096
 """Connections that may wait or be open; a v1 client over HTTP/1.1 opens one per message under way."""
 PROBE_INTERVAL = 0.005
+GOOGLE_NAMES = ("fcm.googleapis.com", "gcm.googleapis.com", "fcm-xmpp.googleapis.com")
+"""In the certificate for XMPP: clients that are led here look for the name that they asked for."""
 FLUSH_TIME = 0.02
 """Seconds the HTTP server has to write what it was given, before its connection is cut."""
 
@@ -190,7 +192,7 @@ def _xmpp(options: Options, emulator: Emulator, told: Ready, files: ExitStack) -
         if certificate is None or key is None:
             folder = Path(files.enter_context(TemporaryDirectory(prefix="fcm-emulator-")))
             certificate, key = folder / "emulator-ca.pem", folder / "key.pem"
-            hosts = dict.fromkeys(["localhost", "127.0.0.1", "::1", _shown(options)])
+            hosts = dict.fromkeys(["localhost", "127.0.0.1", "::1", _shown(options), *GOOGLE_NAMES])
             write_certificate(certificate, key, list(hosts))
             if options.credentials is not None:
                 certificate = Path(copyfile(certificate, options.credentials / certificate.name))
