@@ -120,9 +120,7 @@ def enqueue(client: redis.Redis, jobs: int) -> None:
     client.xgroup_create(ASIDE, "dispatcher", id="0")
 
 
-def run(
-    store: str, endpoint: str, folder: Path, jobs: int, connections: int, port: int
-) -> dict[str, float]:
+def run(store: str, endpoint: str, folder: Path, jobs: int, connections: int, port: int) -> dict[str, float]:
     client = redis.Redis.from_url(store)
     client.flushall()
     enqueue(client, jobs)
@@ -166,7 +164,9 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--port", type=int, default=18091)
     arguments = options.parse_args()
-    print("| connections | latency ms | msg/s (wall) | msg/s of worker CPU | worker CPU us each | peak RSS MB |")
+    print(
+        "| connections | latency ms | msg/s (wall) | msg/s of worker CPU | worker CPU us each | peak RSS MB |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
     with EmbeddedRedis() as store, tempfile.TemporaryDirectory() as name:
         folder = Path(name)

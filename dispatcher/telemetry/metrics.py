@@ -80,7 +80,7 @@ class Metrics:
         self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing, or from deliver_at, to the outcome, of each job", OUTCOME_BOUNDS)
         self.possible_duplicates = c("possible_duplicates", _P, "Messages that may have been sent twice")
         self.unknown_fields = c("unknown_fields", _P, "Fields of stream entries that this version does not know and ignored")
-        self.upstream = c("upstream_messages", ("project", "type"), "What came over XMPP and is kept, by type: upstream or receipt")
+        self.upstream = c("upstream_messages", ("project", "kind"), "What came over XMPP and is kept: upstream (of devices) or receipt")
         self.message_warnings = c("message_warnings", ("project", "code"), "What looked wrong in messages that were sent all the same, by kind")
 
         # Sending

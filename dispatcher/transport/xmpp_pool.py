@@ -195,6 +195,9 @@ class Pool:
         if len(self._replaced) < self._size:
             self._replaced.append(now)
             self._owed += 1
+        else:
+            self._last_failure = "the server drains every connection"
+            self._reconnect.failed(now, random.random())  # noqa: S311 - spreads load
         self._wanted.set()
 
     def lost(self, link: Link) -> None:

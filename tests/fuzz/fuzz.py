@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import legacy
 import orjson
+import xmpp
 from corpus import (
     ANSWERS,
     BATCH_ANSWERS,
@@ -57,6 +58,8 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "legacy answer": (),
     "legacy call": (),
     "legacy message": (),
+    "xmpp stream": (),
+    "xmpp payload": (),
 }
 """All that a decoder may raise."""
 
@@ -210,18 +213,22 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "legacy answer": legacy.fuzz_answer,
     "legacy call": legacy.fuzz_call,
     "legacy message": legacy.fuzz_translation,
+    "xmpp stream": xmpp.fuzz_stream,
+    "xmpp payload": xmpp.fuzz_payload,
 }
 SHARES = {
-    "message": 25,
+    "message": 20,
     "condition": 5,
-    "job": 15,
-    "multipart": 10,
+    "job": 12,
+    "multipart": 8,
     "batch request": 5,
     "batch answer": 10,
     "v1 answer": 10,
     "legacy answer": 8,
     "legacy call": 4,
     "legacy message": 8,
+    "xmpp stream": 5,
+    "xmpp payload": 5,
 }
 """Of 100 inputs; all together are one million in `make fuzz`."""
 

@@ -229,6 +229,18 @@ async def test_a_drained_connection_is_replaced_and_its_refused_messages_cost_no
     assert emulator.get("xmpp")["counts"]["opened"] == 3
 
 
+async def test_a_server_that_drains_every_connection_is_not_stormed(over_xmpp, emulator, desk):
+    emulator.script({"wire": "xmpp", "error": "CONNECTION_DRAINING"})
+    await desk.add(message=note(1))
+    worker = await over_xmpp(request_timeout_s=2)
+    await until(lambda: worker.face.metric("retries_total", code="server-unavailable"), 30)
+    assert emulator.get("xmpp")["counts"]["opened"] <= 10
+    emulator.script()
+    (outcome,) = await desk.outcomes(within=60)
+    assert outcome["status"] == "accepted"
+    assert set(emulator.counts(by="id", accepted=1).values()) == {1}
+
+
 async def test_draining_by_a_control_message_under_load_loses_nothing(over_xmpp, emulator, desk):
     emulator.script(latency=0.05)
     await over_xmpp()

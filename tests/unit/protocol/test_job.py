@@ -14,7 +14,7 @@ from dispatcher.protocol.rules import Checks
 ID = "1731000000123-4"
 AT = 1731000000.123
 LIMITS = DecodeLimits()
-NAMES = "message tokens group id deliver_at expires_at dedup_key on_unknown campaign validate_only attributes traceparent operation request _state new"
+NAMES = "message tokens group id deliver_at expires_at dedup_key on_unknown campaign validate_only delivery_receipt attributes traceparent operation request _state new"
 
 
 def decode(fields, stream="normal", limits=LIMITS):
@@ -74,6 +74,7 @@ def test_every_field_is_read():
             "on_unknown": "give_up",
             "campaign": "c",
             "validate_only": "1",
+            "delivery_receipt": "1",
             "attributes": '{"user":7}',
             "traceparent": "00-ab-cd-01",
             "shiny": "new",
@@ -83,6 +84,7 @@ def test_every_field_is_read():
     assert (job.id, job.origin_id, job.multicast, job.values) == ("mine", ID, True, ["a", "b"])
     assert (job.deliver_at, job.expires_at, job.dedup_key) == (1731000001.5, 1731000009.0, "d")
     assert (job.on_unknown, job.campaign, job.validate_only) == ("give_up", "c", True)
+    assert job.delivery_receipt is True
     assert (job.attributes, job.traceparent, job.unknown_fields) == (b'{"user":7}', "00-ab-cd-01", 1)
 
 
@@ -206,6 +208,7 @@ def test_the_settings_decide_on_disputed_rules():
     [
         ("on_unknown", "retry"),
         ("validate_only", "yes"),
+        ("delivery_receipt", "yes"),
         ("attributes", "{"),
         ("attributes", '"' + "x" * 1023 + '"'),
         ("id", b"\xff"),
