@@ -62,8 +62,7 @@ class Desk:
         return self.admin(f"topics?project={PROJECT}&topic={topic}")["subscribers"]
 
     def subscribed(self, topic, *tokens):
-        """Have these tokens follow a topic; only tokens that the emulator knows are reached."""
-        self.admin("tokens", {"project": PROJECT, "tokens": dict.fromkeys(tokens, "registered")})
+        """Have these tokens follow a topic."""
         self.admin("topics", {"project": PROJECT, "topic": topic, "subscribe": tokens})
 
     def calls(self, operation):
