@@ -116,7 +116,7 @@ class Metrics:
         self.project_paused = g("project_paused", ("project", "reason"), "1 while the project is paused (shared)", "max")
         self.project_pauses = c("project_pauses", ("project", "reason"), "Times this worker paused the project")
         self.retries_over_budget = c("retries_over_budget", _P, "Retries put off because too large a share of the sends were retries")
-        self.quota_per_minute = g("quota_per_minute", _P, "Messages a minute that the settings let all workers send together: QUOTA_PER_MINUTE x QUOTA_USE")
+        self.quota_per_minute = g("quota_per_minute", _P, "Messages a minute that the settings let all workers send together: DISPATCHER_QUOTA_PER_MINUTE x DISPATCHER_QUOTA_USE")
         self.quota_used = c("quota_used_messages", _P, "Messages charged to the quota by this worker")
         self.quota_wait = c("quota_wait_seconds", _P, "Time for which sending stood still because the quota was used up, of this worker")
 

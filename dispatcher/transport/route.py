@@ -61,9 +61,13 @@ class Route(msgspec.Struct, frozen=True):
             try:
                 context.load_verify_locations(self.ca_file)
             except ssl.SSLError:
-                raise SettingsError(f"ca_file {self.ca_file}: no certificates in PEM form in it") from None
+                raise SettingsError(
+                    f"DISPATCHER_CA_FILE {self.ca_file}: no certificates in PEM form in it"
+                ) from None
             except OSError as error:
-                raise SettingsError(f"ca_file {self.ca_file}: cannot be read ({error.strerror})") from None
+                raise SettingsError(
+                    f"DISPATCHER_CA_FILE {self.ca_file}: cannot be read ({error.strerror})"
+                ) from None
         return context
 
 

@@ -177,7 +177,7 @@ async def test_a_certificate_nobody_vouches_for_stops_the_message_unsent(
     # `failed`, because one attempt was allowed; not of unknown fate, because nothing had left.
     assert (outcome["status"], outcome["code"]) == ("failed", "server-unavailable")
     assert "is not trusted" in outcome["reason"]
-    assert "CA_FILE" in outcome["reason"]
+    assert "DISPATCHER_CA_FILE" in outcome["reason"]
     assert "possible_duplicate" not in outcome
     assert len(secure.arrivals()) == before
     assert await worker.face.metric("possible_duplicates_total") == 0

@@ -296,7 +296,7 @@ def test_the_topic_limit_is_a_setting_and_leaves_devices_alone(limit):
         assert isinstance(read_message(large(kind, limit), checks=checks), Content)
         refusal = read_message(large(kind, limit + 1), checks=checks)
         assert refusal.code is ErrorCode.PAYLOAD_SIZE_LIMIT_EXCEEDED
-        assert f"TOPIC_PAYLOAD_LIMIT is {limit}" in refusal.reason
+        assert f"DISPATCHER_TOPIC_PAYLOAD_LIMIT is {limit}" in refusal.reason
     assert read_message(large("token", 4096), checks=checks).warnings == ()
 
 
