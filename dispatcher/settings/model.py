@@ -53,7 +53,7 @@ class ProjectValues(BaseModel):
     )
     ca_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="PEM file with certificates to trust beside the system's, read at the start",
+        description="PEM file with certificates to trust beside the system's; what is added to it is trusted within 30 s, what is taken out of it until a restart",
     )
     tls_verify: Annotated[bool, Flag()] = Field(
         default=True,

@@ -123,7 +123,7 @@ class Metrics:
         # What it stands on
         self.credential_refreshes = c("credential_refreshes", ("project", "result"), "Access tokens fetched: ok or failed")
         self.credential_expires_in = g("credential_expires_in_seconds", _P, "Time until the access token expires", "min")
-        self.credential_problems = g("credential_problems", (), "Key and token files that cannot be used, and projects that lack one")
+        self.credential_problems = g("credential_problems", (), "Key, token and CA files that cannot be used, and projects that lack a key")
         self.tls_unverified = g("tls_unverified", _P, "1 while the project's certificates are not looked at (tls_verify is off)", "max")
         self.redis_up = g("redis_up", (), "1 if Redis answered lately")
         self.redis_commands = c("redis_commands", (), "Commands sent to Redis")
