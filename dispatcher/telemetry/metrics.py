@@ -44,6 +44,9 @@ OUTCOME_BOUNDS = (
 BATCH_BOUNDS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 300.0, 400.0, 499.0, 500.0)
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
+SHARED = "(shared)"
+"""Ends the meaning of a gauge that is read from Redis."""
+
 _P = ("project",)
 _PL = ("project", "lane")
 _Family = TypeVar("_Family", Counter, Gauge, Histogram)
@@ -113,6 +116,7 @@ class Metrics:
 
         # Held back
         self.paused_targets = g("paused_targets", _P, "Tokens, topics and other targets that are paused (shared)")
+        self.lane_paused = g("lane_paused", _PL, "1 while an operator has the lane stand still (shared)", "max")
         self.project_paused = g("project_paused", ("project", "reason"), "1 while the project is paused (shared)", "max")
         self.project_pauses = c("project_pauses", ("project", "reason"), "Times this worker paused the project")
         self.retries_over_budget = c("retries_over_budget", _P, "Retries put off because too large a share of the sends were retries")
@@ -147,6 +151,12 @@ class Metrics:
         for family in vars(self).values():
             if isinstance(family, Gauge) and family.labels[:1] == _P:
                 family.forget(project)
+
+    def forget_shared(self) -> None:
+        """Stop showing what Redis says: it has not answered for a while, and another replica may know better."""
+        for family in vars(self).values():
+            if isinstance(family, Gauge) and family.meaning.endswith(SHARED):
+                family.forget()
 
     def render(self) -> bytes:
         """All series in the text format (`CONTENT_TYPE`)."""

@@ -237,6 +237,7 @@ class Site:
             self.add(GOOD[0], message='{"topic":"large","data":{"text":"' + "x" * 3000 + '"}}')
         for _ in range(2 * int(SETTINGS["OUTCOMES_MAX_ENTRIES"])):  # nobody reads them, and they are too many
             self.redis.xadd(f"fcm:{{{ROUGH}}}:outcomes", {"outcomes": "[]"})
+        self.redis.hset(f"fcm:{{{ROUGH}}}:control", "stop:lane:high", "0:lane high")
         self.add(LOST, message=message("nobody"))
         self.add(GOOD[0], "nromal", message=message("nobody"))
 
