@@ -111,9 +111,9 @@ def composed(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "redis", [program(server), *options, "--port", str(made.ports["redis"]), "--dir", str(folder)]
         )
         made.start("emulator", "--public-host", "127.0.0.1", "--port", str(made.ports["emulator"]))
-        wait_for("the emulator", lambda: made.healthy("emulator"), 60)
+        wait_for("the emulator", lambda: made.healthy("emulator"))
         made.start("worker", DISPATCHER_HTTP_PORT=str(made.ports["worker"]))
-        wait_for("the worker", lambda: made.healthy("worker"), 60)
+        wait_for("the worker", lambda: made.healthy("worker"))
         made.start("producer")
         yield made
 
@@ -137,7 +137,7 @@ def test_the_compose_file_is_alive(composed):
                 assert composed.processes[name].poll() is None, composed.log(name)
             return all(client.xlen(f"fcm:{{{project}}}:outcomes") for project in PROJECTS)
 
-        wait_for("outcomes of both projects", settled, 60)
+        wait_for("outcomes of both projects", settled)
         groups = client.xinfo_groups(f"fcm:{{{PROJECTS[0]}}}:outcomes")
     assert [group["name"] for group in groups] == ["token-table"]
 
