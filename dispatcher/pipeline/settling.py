@@ -202,7 +202,8 @@ class Settling:
         else:
             if not finished.presets:
                 outcomes = conclude_accepted(batch, finished.responses, context)
-            self._learn(finished, context, loop_now, all_good=outcomes is not None)
+            if not batch.parcel:  # management tells nothing of how fast messages may go
+                self._learn(finished, context, loop_now, all_good=outcomes is not None)
             if outcomes is None:
                 conclusion = conclude(batch, finished.responses, finished.presets, context)
                 self._plan_retries(project, conclusion, context, loop_now)
@@ -210,12 +211,11 @@ class Settling:
                 conclusion = Conclusion([], Counter({(Status.ACCEPTED, ""): batch.size}), Counter())
         if conclusion.pause is not None:
             await self._pause(project, conclusion.pause, conclusion.pause_s)
+        elif project.probing and self._tells(finished, conclusion):
+            await self._probed(project, conclusion)
         elif project.probing and finished.verdict is None:
-            if len(finished.presets) < batch.size:
-                await self._probed(project, conclusion)
-            else:
-                # All of it was set aside: the probe has not been sent, and the next batch is the probe.
-                await self.insist(lambda: self._queue.keep_probe(project.id))
+            # All of it was set aside, or it was management: the next batch is the probe.
+            await self.insist(lambda: self._queue.keep_probe(project.id))
         calls = 0
 
         def record() -> Awaitable[SettleReply]:
@@ -232,6 +232,14 @@ class Settling:
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
         self._count(project, batch, conclusion, reply)
+
+    def _tells(self, finished: Finished, conclusion: Conclusion) -> bool:
+        """Whether a half-open project was tried by this batch.
+
+        A management job that was carried out shows that it is back; one that was not shows nothing.
+        """
+        sent = finished.verdict is None and len(finished.presets) < finished.batch.size
+        return sent and (_has_verdict(conclusion) or not finished.batch.parcel)
 
     def _record(
         self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion
@@ -306,7 +314,7 @@ class Settling:
 
         A message that ends for want of an answer (given up, expired meanwhile) says nothing of that.
         """
-        if not any(status in _VERDICTS for status, _ in conclusion.ended):
+        if not _has_verdict(conclusion):
             silence = Disposition(
                 Action.PAUSE_PROJECT, ErrorCode.SERVER_UNAVAILABLE, reason="the probe had no usable answer"
             )
@@ -357,3 +365,7 @@ class Settling:
         if reply.stale:
             metrics.stale_settlements.of(project.id).inc(len(reply.stale))
             self._log.warning("stale_settlements", project=project.id, jobs=len(reply.stale))
+
+
+def _has_verdict(conclusion: Conclusion) -> bool:
+    return any(status in _VERDICTS for status, _ in conclusion.ended)
