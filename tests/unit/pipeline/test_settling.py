@@ -6,6 +6,7 @@ import pytest
 
 from dispatcher.model import Batch, Fate, Job, SendError, SendResponse
 from dispatcher.pipeline.concluding import Context
+from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.sending import HELD
 from dispatcher.pipeline.settling import Finished, Settling
@@ -30,7 +31,7 @@ NOT_ASKED = SendResponse()
 def project() -> Project:
     settings = Settings.load(None, {"DISPATCHER_MAX_CONCURRENT_REQUESTS": "8"}).project("demo")
     wire = V1Transport(Session(), settings.fcm_endpoint, Timeouts(15, 60), lambda *_: None)
-    made = Project(settings, wire, StaticToken())
+    made = Project(settings, wire, StaticToken(), Errands(wire, StaticToken(), 1000))
     made.concurrency.congested(0.0)
     assert made.concurrency.limit == 4
     return made
