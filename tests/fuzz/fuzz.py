@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import legacy
 import orjson
-import xmpp
 from corpus import (
     ANSWERS,
     BATCH_ANSWERS,
@@ -36,6 +35,7 @@ from corpus import (
     rearranged,
     wrong,
 )
+from services import fuzz_management_answer, fuzz_management_request
 from verdicts import judged
 
 from dispatcher.errors import MultipartError
@@ -58,8 +58,8 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "legacy answer": (),
     "legacy call": (),
     "legacy message": (),
-    "xmpp stream": (),
-    "xmpp payload": (),
+    "management answer": (),
+    "management request": (),
 }
 """All that a decoder may raise."""
 
@@ -213,22 +213,22 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "legacy answer": legacy.fuzz_answer,
     "legacy call": legacy.fuzz_call,
     "legacy message": legacy.fuzz_translation,
-    "xmpp stream": xmpp.fuzz_stream,
-    "xmpp payload": xmpp.fuzz_payload,
+    "management answer": fuzz_management_answer,
+    "management request": fuzz_management_request,
 }
 SHARES = {
-    "message": 20,
+    "message": 25,
     "condition": 5,
-    "job": 12,
-    "multipart": 8,
+    "job": 15,
+    "multipart": 10,
     "batch request": 5,
     "batch answer": 10,
     "v1 answer": 10,
-    "legacy answer": 8,
-    "legacy call": 4,
-    "legacy message": 8,
-    "xmpp stream": 5,
-    "xmpp payload": 5,
+    "legacy answer": 6,
+    "legacy call": 3,
+    "legacy message": 5,
+    "management answer": 4,
+    "management request": 2,
 }
 """Of 100 inputs; all together are one million in `make fuzz`."""
 

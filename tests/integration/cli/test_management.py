@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -251,3 +255,26 @@ def test_an_empty_file_is_a_failure(shell, tmp_path):
     file = written(tmp_path, b"")
     assert shell("topics", "subscribe", "news", "--tokens", file) == 1
     assert f"{file}: no token in it" in shell.err
+
+
+def test_on_a_terminal_bars_show_how_far_it_is(shell, redis_server, tmp_path):
+    file = written(tmp_path, lines(1500))
+    ours, its = pty.openpty()
+    command = ["topics", "subscribe", "news", "--project", P, "--tokens", file, "--timeout", "0.1"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "dispatcher", *command],
+        env={**os.environ, "DISPATCHER_REDIS_URL": redis_server.url, "TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE, stderr=its, check=False, timeout=60,
+    )  # fmt: skip
+    os.close(its)
+    seen = b""
+    try:
+        while block := os.read(ours, 65536):
+            seen += block
+    except OSError:  # how Linux says that nobody holds the other end any more
+        pass
+    os.close(ours)
+    assert ran.returncode == 1
+    assert b"enqueued" in seen
+    assert b"settled" in seen
+    assert b"1,500" in seen
