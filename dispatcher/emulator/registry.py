@@ -175,7 +175,7 @@ class Registry:
             found = known.keys[value].members
         else:
             return ()
-        return tuple(sorted(token for token in found if known.tokens.get(token) == "registered"))
+        return tuple(sorted(token for token in found if self.token_state(project, token) == "registered"))
 
     def _fulfilling(self, known: ProjectState, text: str) -> Iterable[str]:
         """The tokens for which a condition holds."""

@@ -164,8 +164,8 @@ class Outfitter:
         if settings.transport == "legacy":
             if key is None:
                 raise SettingsError(
-                    f"legacy_key_file of {project} is not set, and TRANSPORT=legacy needs it: name a file that holds "
-                    "the server key and nothing else, for all projects or in the project's own table"
+                    f"DISPATCHER_LEGACY_KEY_FILE is not set for {project}, and DISPATCHER_TRANSPORT=legacy needs it: name a "
+                    "file that holds the server key and nothing else; in the project's own table it is legacy_key_file"
                 )
             signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))

@@ -35,6 +35,7 @@ from corpus import (
     rearranged,
     wrong,
 )
+from services import fuzz_management_answer, fuzz_management_request
 from verdicts import judged
 
 from dispatcher.errors import MultipartError
@@ -57,6 +58,8 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "legacy answer": (),
     "legacy call": (),
     "legacy message": (),
+    "management answer": (),
+    "management request": (),
 }
 """All that a decoder may raise."""
 
@@ -210,6 +213,8 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "legacy answer": legacy.fuzz_answer,
     "legacy call": legacy.fuzz_call,
     "legacy message": legacy.fuzz_translation,
+    "management answer": fuzz_management_answer,
+    "management request": fuzz_management_request,
 }
 SHARES = {
     "message": 25,
@@ -219,9 +224,11 @@ SHARES = {
     "batch request": 5,
     "batch answer": 10,
     "v1 answer": 10,
-    "legacy answer": 8,
-    "legacy call": 4,
-    "legacy message": 8,
+    "legacy answer": 6,
+    "legacy call": 3,
+    "legacy message": 5,
+    "management answer": 4,
+    "management request": 2,
 }
 """Of 100 inputs; all together are one million in `make fuzz`."""
 
