@@ -216,6 +216,6 @@ class _Run:
     def _silence(self) -> str:
         return (
             f"{self._settled.total():,} of {self._summary.items:,} settled, and nothing new within "
-            f"{self._order.wait_s:g} s: see that a worker serves this project (with OUTCOMES=all), then look with: "
+            f"{self._order.wait_s:g} s: see that a worker serves this project (with DISPATCHER_OUTCOMES=all), then look with: "
             "dispatcher outcomes"
         )

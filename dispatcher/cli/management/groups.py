@@ -30,7 +30,7 @@ from dispatcher.settings import Settings
 
 groups = typer.Typer(
     name="groups",
-    help="Device groups: up to 20 tokens behind one key, which is sent to like a token. They need SENDER_ID.",
+    help="Device groups: up to 20 tokens behind one key, which is sent to like a token. Workers need DISPATCHER_SENDER_ID for them.",
     no_args_is_help=True,
 )
 
