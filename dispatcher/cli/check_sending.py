@@ -98,7 +98,7 @@ async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Findi
         return Finding("endpoint", text)
     told = _told(response.error)
     if legacy:
-        told = told.replace("FCM_ENDPOINT", "LEGACY_ENDPOINT")
+        told = told.replace("DISPATCHER_FCM_ENDPOINT", "DISPATCHER_LEGACY_ENDPOINT")
     return Finding("endpoint", f"{project}: {endpoint}: {told}", ok=False)
 
 

@@ -147,6 +147,8 @@ class Job(msgspec.Struct, gc=False):
         operation: what a management job asks for; "": it is a message.
         request: the checked request of a management job.
         parcel: what it may share a call with; jobs of one batch agree in it. "": messages, which all may.
+        legacy: what `message` says in the keys of the legacy protocol it goes out by, as members of a JSON object; None:
+            it goes out as it is.
         unknown_fields: entry fields this version does not know; passed over and counted.
         warnings: what looks wrong in `message`; it is sent all the same.
         refusal: set if the job is malformed; then nothing else but identity is to be relied on.
@@ -178,6 +180,7 @@ class Job(msgspec.Struct, gc=False):
     operation: str = ""
     request: msgspec.Struct | None = None
     parcel: str = ""
+    legacy: bytes | None = None
     unknown_fields: int = 0
     warnings: tuple[Caution, ...] = ()
     refusal: Refusal | None = None

@@ -103,14 +103,16 @@ def make_xmpp(settings: ProjectSettings, observe: Observe) -> XmppTransport:
         SettingsError: slixmpp is not installed, there is no sender id, a proxy is set, or the CA file will not do.
     """
     if find_spec("slixmpp") is None:
-        raise SettingsError("TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'")
+        raise SettingsError("DISPATCHER_TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'")
     if not settings.sender_id:
         raise SettingsError(
-            f"sender_id of {settings.id} is not set, and TRANSPORT=xmpp logs in with it: give the project number"
+            f"DISPATCHER_SENDER_ID is not set for {settings.id}, and DISPATCHER_TRANSPORT=xmpp logs in with it: give the "
+            "project number; in the project's own table it is sender_id"
         )
     if settings.proxy.get_secret_value():
         raise SettingsError(
-            f"proxy of {settings.id} is set, and TRANSPORT=xmpp goes through none: take it out of the project's table"
+            f"DISPATCHER_PROXY is set for {settings.id}, and DISPATCHER_TRANSPORT=xmpp goes through none: set it only in the "
+            "tables of other projects"
         )
     from dispatcher.transport.xmpp_client import Account  # noqa: PLC0415 - its extra may not be installed
 
@@ -192,8 +194,8 @@ class Outfitter:
         if settings.transport in ("legacy", "xmpp"):
             if key is None:
                 raise SettingsError(
-                    f"legacy_key_file of {project} is not set, and TRANSPORT={settings.transport} needs it: name a file that holds "
-                    "the server key and nothing else, for all projects or in the project's own table"
+                    f"DISPATCHER_LEGACY_KEY_FILE is not set for {project}, and DISPATCHER_TRANSPORT={settings.transport} needs it: "
+                    "name a file that holds the server key and nothing else; in the project's own table it is legacy_key_file"
                 )
             signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))

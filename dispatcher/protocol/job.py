@@ -15,7 +15,7 @@ import orjson
 
 from dispatcher.model import ErrorCode, Job, JobState, Refusal, Stream
 from dispatcher.protocol.contract import JOB_FIELDS
-from dispatcher.protocol.legacy_message import LegacyWire, untranslatable
+from dispatcher.protocol.legacy_message import LegacyWire, translate
 from dispatcher.protocol.message import Content, read_message, target_of
 from dispatcher.protocol.operation import LISTED, OPERATIONS, encode_request, read_operation
 from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
@@ -94,15 +94,23 @@ def decode_entry(
                 if read.warnings:
                     job.warnings = read.warnings
                 if limits.legacy is not None:
-                    job.refusal = untranslatable(job, limits.legacy)
+                    _translate(job, limits.legacy)
                 return job
     job = _blank(project, stream, entry_id, fields, limits)
     given = dict(zip(fields[::2], fields[1::2], strict=True))
     job.unknown_fields = len(given.keys() - _KNOWN)
     job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
     if job.refusal is None and limits.legacy is not None and not job.operation:
-        job.refusal = untranslatable(job, limits.legacy)
+        _translate(job, limits.legacy)
     return job
+
+
+def _translate(job: Job, wire: LegacyWire) -> None:
+    found = translate(job, wire)
+    if isinstance(found, Refusal):
+        job.refusal = found
+    else:
+        job.legacy = found
 
 
 def identify(project: str, stream: Stream, entry_id: str, fields: list[bytes], limits: DecodeLimits) -> Job:

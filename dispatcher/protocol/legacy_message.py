@@ -97,12 +97,6 @@ def translate(job: Job, wire: LegacyWire) -> bytes | Refusal:
     return _remembered(message, wire)
 
 
-def untranslatable(job: Job, wire: LegacyWire) -> Refusal | None:
-    """Why a job's message has no legacy form; None: it has one."""
-    found = translate(job, wire)
-    return found if isinstance(found, Refusal) else None
-
-
 def options(job: Job, now: float) -> bytes:
     """The members that depend on the time and on the job's own fields; each followed by a comma.
 

@@ -89,14 +89,15 @@ def seconds_left(job: Job, lifetimes: Lifetimes, now: float) -> int | None:
     """
     passed = max(0.0, now - max(job.enqueued_at, job.deliver_at)) if job.sends else 0.0
     most = job.expires_at - now
-    said = [
-        _left(seconds, passed, most)
-        for seconds in (lifetimes.android, lifetimes.web, lifetimes.android_v2)
-        if seconds >= 0
-    ]
-    if lifetimes.apns_until >= 0:
-        said.append(_left(lifetimes.apns_until - now, 0.0, most))
-    return min(*said, TTL_LIMIT) if said else None
+    least = float("inf")
+    for seconds in (lifetimes.android, lifetimes.web, lifetimes.android_v2):
+        if 0 <= seconds < least:
+            least = seconds
+    # Seconds pass for these; a moment stands where it is.
+    least -= passed
+    if 0 <= lifetimes.apns_until < least + now:
+        least = lifetimes.apns_until - now
+    return int(max(0.0, min(least, most, TTL_LIMIT))) if least != float("inf") else None
 
 
 def _left(seconds: float, passed: float, most: float) -> int:

@@ -81,8 +81,8 @@ class LegacyTransport:
         if count is None:
             if len(self._counts) >= _COUNTS_KEPT:
                 self._counts.clear()
-            # A lifetime that is cut short at the end of a job's own may make it more.
-            count = self._counts[name] = len(pack(batch, batch.jobs[0].enqueued_at, {}))
+            # Lifetimes that are cut short may make it more.
+            count = self._counts[name] = len({job.legacy for job in batch.jobs})
         return count
 
     async def send(
@@ -140,8 +140,8 @@ def pack(batch: Batch, now: float, found: dict[int, SendResponse]) -> list[Packe
     Args:
         batch: what to send.
         now: Redis clock.
-        found: gets a response for each message that has no legacy form. Decoding refuses them; a job that was read
-            before the project's wire was changed has not met that.
+        found: gets a response for each message that has no legacy form, and was not decoded for this wire, which refuses
+            it.
     """
     calls: list[Packed] = []
     # Of each kind of content the call that is not full yet.
@@ -150,7 +150,7 @@ def pack(batch: Batch, now: float, found: dict[int, SendResponse]) -> list[Packe
     for job in batch.jobs:
         numbers = range(number, number + len(job.values))
         number = numbers.stop
-        members = legacy_message.translate(job, "legacy")
+        members = job.legacy if job.legacy is not None else legacy_message.translate(job, "legacy")
         if isinstance(members, Refusal):
             found.update(dict.fromkeys(numbers, _refused(members)))
             continue

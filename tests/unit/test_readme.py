@@ -80,12 +80,3 @@ def test_it_says_which_metrics_nothing_fills_yet():
     unused = {family.name for name, family in families.items() if not re.search(rf"metrics\.{name}\b", code)}
     sentence = re.search(r"Not filled yet: ([^.]*)\.", README)
     assert set(re.findall(r"`(\w+)`", sentence[1]) if sentence else ()) == unused
-
-
-def test_the_tests_it_names_exist():
-    table = README[README.index("### What shows it") :].partition("\n## ")[0]
-    named = set(re.findall(r"`(test_\w+)`", table))
-    assert len(named) > 10
-    files = [ROOT / path for path in re.findall(r"`(tests/[\w/]+\.py)`", table)]
-    code = "\n".join(file.read_text(encoding="utf-8") for file in files)
-    assert not [name for name in named if f"def {name}(" not in code]

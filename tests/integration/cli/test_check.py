@@ -102,11 +102,11 @@ def test_a_legacy_service_that_is_away(shell, monkeypatch, tmp_path):
     assert shell("check") == 1
     (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
     assert line.startswith("FAIL endpoint: demo-orchard-41: http://127.0.0.1:1: no answer (")
-    assert line.endswith("check LEGACY_ENDPOINT, PROXY, DNS and the firewall")
+    assert line.endswith("check DISPATCHER_LEGACY_ENDPOINT, DISPATCHER_PROXY, DNS and the firewall")
 
 
 def test_a_legacy_service_without_a_key(shell, monkeypatch):
     monkeypatch.setenv("DISPATCHER_TRANSPORT", "legacy")
     assert shell("check") == 1
     (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
-    assert "legacy_key_file of demo-orchard-41 is not set" in line
+    assert "DISPATCHER_LEGACY_KEY_FILE is not set for demo-orchard-41" in line

@@ -272,7 +272,9 @@ async def test_without_a_key_nothing_starts(server, emulator, legacy):
     given = {f"DISPATCHER_{name.upper()}": str(value) for name, value in legacy.items()}
     del given["DISPATCHER_LEGACY_KEY_FILE"]
     worker = Worker(Settings.load(None, {**given, "DISPATCHER_REDIS_URL": server.url}))
-    with pytest.raises(SettingsError, match=r"legacy_key_file of demo-orchard-41 is not set.*name a file"):
+    with pytest.raises(
+        SettingsError, match=r"DISPATCHER_LEGACY_KEY_FILE is not set for demo-orchard-41.*name a file"
+    ):
         await worker.run()
 
 

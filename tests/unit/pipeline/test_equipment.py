@@ -44,7 +44,11 @@ async def test_xmpp_is_made_of_a_sender_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "named"), [({}, "sender_id of p"), ({"sender_id": "1", "proxy": "http://p:1"}, "proxy of p")]
+    ("values", "named"),
+    [
+        ({}, "DISPATCHER_SENDER_ID is not set for p"),
+        ({"sender_id": "1", "proxy": "http://p:1"}, "DISPATCHER_PROXY is set for p"),
+    ],
 )
 def test_without_a_sender_id_or_with_a_proxy_xmpp_is_refused(values: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
@@ -74,4 +78,6 @@ except SettingsError as error:
 
 def test_a_worker_without_the_extra_runs_and_names_it_where_it_is_needed() -> None:
     ran = subprocess.run([sys.executable, "-c", _WITHOUT_EXTRA], capture_output=True, text=True, check=False)
-    assert ran.stdout == "TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'\n", ran.stderr
+    assert ran.stdout == "DISPATCHER_TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'\n", (
+        ran.stderr
+    )

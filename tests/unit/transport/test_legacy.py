@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dispatcher.model import Batch, Job, JobState, Lifetimes
 from dispatcher.protocol.legacy import encode_request
+from dispatcher.protocol.legacy_message import translate
 from dispatcher.transport.legacy import LegacyTransport, pack
 from dispatcher.transport.wire import Timeouts
 
@@ -35,7 +36,10 @@ def job(*values, message=None, kind="token", multicast=None, **more):
         "expires_at": NOW + 3600,
         **more,
     }
-    return Job(**facts)
+    made = Job(**facts)
+    members = translate(made, "legacy")  # as decoding does it
+    made.legacy = members if isinstance(members, bytes) else None
+    return made
 
 
 def batch(*jobs):
