@@ -1,18 +1,23 @@
-"""Options that several commands share."""
+"""Options that commands share, and what they come to."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import uuid4
 
 import typer
 
 from dispatcher.errors import SettingsError
+from dispatcher.model import Lane
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
+
+T = TypeVar("T")
 
 Config = Annotated[
     Path | None,
@@ -28,9 +33,23 @@ Project = Annotated[
         show_default=False,
     ),
 ]
+ProjectFilter = Annotated[
+    str, typer.Option("--project", help="Only this project; default: PROJECTS, or all.", show_default=False)
+]
 ProjectArgument = Annotated[
     str, typer.Argument(metavar="PROJECT", help="Firebase project id.", show_default=False)
 ]
+LaneFilter = Annotated[Lane | None, typer.Option("--lane", help="Only this lane.", show_default=False)]
+TargetFilter = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="T",
+        help="Only this token, or topic:news, condition:..., fid:..., group:....",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what it is about, and do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking, for scripts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
@@ -56,6 +75,19 @@ def open_queue(settings: Settings) -> Queue:
         namespace=settings.namespace,
         password_file=settings.redis_password_file,
     )
+
+
+def run(settings: Settings, do: Callable[[Queue], Awaitable[T]]) -> T:
+    """Do something with a view of Redis of its own."""
+
+    async def main() -> T:
+        queue = open_queue(settings)
+        try:
+            return await do(queue)
+        finally:
+            await queue.aclose()
+
+    return asyncio.run(main())
 
 
 def confirm(question: str, *, yes: bool) -> None:

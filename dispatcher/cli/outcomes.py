@@ -10,6 +10,7 @@ import typer
 
 from dispatcher.cli.options import Config, Project, chosen_project, load, open_queue
 from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.targets import target_of
 from dispatcher.cli.trace import trace
 from dispatcher.client import OutcomeReader
 from dispatcher.errors import DispatcherError, SettingsError
@@ -43,7 +44,7 @@ def outcomes(
         typer.Option(help="What happened to this job, by your own id or its entry id?", show_default=False),
     ] = "",
     token: Annotated[
-        str, typer.Option(help="What happened to this token (or topic, ...)?", show_default=False)
+        str, typer.Option(help="What happened to this token (or topic:news, ...)?", show_default=False)
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Wait for new ones until interrupted.")] = False,
     form: Annotated[
@@ -62,7 +63,8 @@ def outcomes(
     if job or token:
         if follow or after != "0-0" or status or (job and token):
             raise SettingsError("--job and --token stand alone, and one of them at a time")
-        asyncio.run(_trace(settings, chosen_project(settings, project), job, token, as_json=as_json))
+        named = target_of(token).value if token else ""
+        asyncio.run(_trace(settings, chosen_project(settings, project), job, named, as_json=as_json))
         return
     asyncio.run(
         _list(

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dispatcher.cli.amount import amount
 from dispatcher.cli.options import open_queue
 from dispatcher.client import JobOptions
 from dispatcher.client.jobs import LIMITS, one
@@ -205,7 +206,7 @@ class _Sender:
             await queue.aclose()
         hidden = self._skipped.total() - SHOWN
         if hidden > 0:
-            _say(f"and {hidden:,} more rows like these")
+            _say(f"and {amount(hidden, 'more row', 'more rows')} like these")
         if self._rows.forgetful:
             _say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
         summary.skipped = dict(self._skipped)
@@ -380,15 +381,21 @@ def _say(text: str) -> None:
 
 def as_text(summary: Summary, *, dry_run: bool) -> str:
     """The summary for people."""
+    tokens, jobs = amount(summary.tokens, "token"), amount(summary.jobs, "job")
     if dry_run:
-        lines = [f"{summary.tokens:,} tokens would make {summary.jobs:,} jobs; nothing was enqueued"]
+        lines = [f"{tokens} would make {jobs}; nothing was enqueued"]
     else:
         rate = summary.tokens / summary.seconds if summary.seconds else 0
-        how = f"in {summary.seconds:.1f} s ({rate:,.0f}/s) as {summary.jobs:,} jobs"
-        lines = [f"{summary.tokens:,} tokens enqueued {how}, {summary.job}#1 to #{summary.jobs}"]
+        lines = [f"{tokens} enqueued in {summary.seconds:.1f} s ({rate:,.0f}/s) as {jobs}{_ids(summary)}"]
     if summary.skipped:
         lines.append(
             "rows skipped: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
         )
     lines += [f"  {count:>12,} {name}" for name, count in summary.settled.items()]
     return "\n".join(lines)
+
+
+def _ids(summary: Summary) -> str:
+    if not summary.jobs:
+        return ""
+    return f", {summary.job}#1" + (f" to #{summary.jobs}" if summary.jobs > 1 else "")

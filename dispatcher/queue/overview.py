@@ -33,14 +33,16 @@ class PausedTarget(msgspec.Struct):
     """A target that FCM throttled.
 
     Attributes:
-        key: `Target.key`: its kind's first letter and a hash.
+        key: `Target.key`: its kind's letter and a hash.
         for_s: seconds until its pause is over.
         queue_s: seconds until its next free slot: as long is its queue.
+        free_at: that slot, Redis clock in seconds.
     """
 
     key: str
     for_s: float
     queue_s: float
+    free_at: float
 
 
 class Overview(Access):
@@ -100,7 +102,10 @@ class Overview(Access):
             member, at = reply[number].decode(), float(reply[number + 1]) / 1000 - now
             name, _, until = member.partition("|")
             (ends if until else free)[name] = at
-        found = [PausedTarget(name, round(ends.get(name, 0.0), 1), round(at, 1)) for name, at in free.items()]
+        found = [
+            PausedTarget(name, round(ends.get(name, 0.0), 1), round(at, 1), at + now)
+            for name, at in free.items()
+        ]
         return found[:limit], len(found)
 
     async def recent_outcomes(
