@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -46,8 +47,10 @@ def pause(
         new = await queue.stop(project, name, label)
         if as_json:
             print(json.dumps({"paused": label, "new": new, "waiting": waiting}))
+            await _doubt(queue, project)
             return
         print(f"{project}, {label}: {'paused' if new else 'was paused already'}{told(waiting)}")
+        await _doubt(queue, project)
 
     run(load(config), do)
 
@@ -141,12 +144,25 @@ def cancel(
     jobs, messages = run(settings, lambda queue: met_by(queue, project, kind, name))
     found = jobs_and_messages(jobs, messages)
     confirm(f"Cancel {found} of {project}, {kind} {name}?", yes=yes)
-    run(settings, lambda queue: queue.cancel(project, kind, name))
+    run(settings, lambda queue: _cancel(queue, project, kind, name))
     if as_json:
         print(json.dumps({"cancelled": {kind: name}, "jobs": jobs, "messages": messages}))
     else:
         print(
             f"{project}, {kind} {name}: {found} cancelled; dispatcher outcomes --status cancelled lists them"
+        )
+
+
+async def _cancel(queue: Queue, project: str, kind: CancelKind, name: str) -> None:
+    await queue.cancel(project, kind, name)
+    await _doubt(queue, project)
+
+
+async def _doubt(queue: Queue, project: str) -> None:
+    """An order for a project that nobody knows is kept all the same; most likely it is misspelt."""
+    if not await queue.knows(project):
+        sys.stderr.write(
+            f"dispatcher: Redis has nothing of {project}: see that it, NAMESPACE and REDIS_URL are the workers'\n"
         )
 
 

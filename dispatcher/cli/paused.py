@@ -14,7 +14,7 @@ import msgspec
 from dispatcher.cli.span import span
 from dispatcher.cli.targets import KINDS, named
 from dispatcher.cli.waiting import as_job
-from dispatcher.model import Target
+from dispatcher.model import MANAGEMENT, Target
 from dispatcher.policy.schedule import INTERVALS
 from dispatcher.queue.overview import PausedTarget
 from dispatcher.queue.store import Queue
@@ -101,6 +101,8 @@ async def with_names(queue: Queue, project: str, paused: Sequence[PausedTarget])
 
 
 async def _name(queue: Queue, project: str, paused: PausedTarget, interval: float) -> str:
+    if paused.key == MANAGEMENT.key:
+        return named(MANAGEMENT)
     last_slot = paused.free_at - interval
     for waiting in await queue.waiting_between(project, last_slot - 0.001, last_slot + 0.001, _MOST):
         job = as_job(project, waiting)

@@ -8,6 +8,7 @@ from dispatcher.telemetry.logs import short
 
 _SHORT = 40
 
+_SENT_TO: tuple[TargetKind, ...] = ("token", "topic", "condition", "fid", "group")
 KINDS: dict[str, TargetKind] = {letter: kind for kind, letter in KIND_LETTERS.items()}
 """Kinds by the letter that `Target.key` begins with."""
 
@@ -19,7 +20,7 @@ def target_of(text: str) -> Target:
         SettingsError: nothing stands behind the kind.
     """
     kind, colon, value = text.partition(":")
-    for known in KINDS.values():
+    for known in _SENT_TO:
         if colon and kind == known:
             if not value:
                 raise SettingsError(f'--target: found "{text}"; write it as {kind}:value')
@@ -29,5 +30,5 @@ def target_of(text: str) -> Target:
 
 def named(target: Target) -> str:
     """A target for people; tokens only begun."""
-    secret = target.kind in ("token", "fid", "group") or len(target.value) > _SHORT
+    secret = target.kind not in ("topic", "condition", "service") or len(target.value) > _SHORT
     return f"{target.kind} {short(target.value) if secret else target.value}"

@@ -10,13 +10,16 @@ import msgspec
 
 from dispatcher.model.names import ErrorCode, Lane, OnUnknown, Stream, TargetKind
 
-
 KIND_LETTERS: dict[TargetKind, str] = {
     "token": "t",
     "topic": "o",
     "condition": "c",
     "fid": "f",
     "group": "g",
+    "apns_token": "a",
+    "subscription": "s",
+    "group_name": "n",
+    "service": "v",
 }
 """What a `Target.key` of this kind begins with."""
 

@@ -68,6 +68,13 @@ class Overview(Access):
                 found.setdefault(project, {})[worker] = ms / 1000
         return sorted(projects), found
 
+    async def knows(self, project: str) -> bool:
+        """Whether a worker or a producer has ever had to do with this project here."""
+        keys = self.keys
+        names = [keys.stream(project, stream) for stream in STREAMS]
+        names += (keys.delayed(project), keys.outcomes(project), keys.dead(project))
+        return bool(await self.server.call("EXISTS", *names))
+
     async def workers(self, project: str, leases: dict[str, float]) -> list[WorkerFacts]:
         """The workers of a project, the dead ones with jobs too.
 

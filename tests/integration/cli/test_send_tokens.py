@@ -51,7 +51,7 @@ def test_the_summary_for_people(shell, tmp_path):
     assert shell("send", "--tokens", written(tmp_path, b"a\n\nb\na\n"), "--title", "Hi", "--id", "r") == 0
     first, second = shell.out.splitlines()
     assert first.startswith("2 tokens enqueued in ")
-    assert first.endswith(" as 1 jobs, r#1 to #1")
+    assert first.endswith(" as 1 job, r#1")
     assert second == "rows skipped: 1 blank, 1 repeated"
 
 
