@@ -175,6 +175,8 @@ async def test_very_long_tokens_make_smaller_jobs(make, redis_client):
     assert len({job.dedup_key for job in found}) == len(done.ids) == len(found) > 1
     assert all(job.refusal is None and job.campaign == "spring" for job in found)
     with pytest.raises(ValueError, match="MAX_JOB_BYTES"):
+        await make(limits=DecodeLimits(max_job_bytes=2000)).multicast(PROJECT, HI, ["x" * 4000])
+    with pytest.raises(ValueError, match="no token: 300000 bytes"):
         await make().multicast(PROJECT, HI, ["x" * 300_000])
 
 
