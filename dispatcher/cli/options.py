@@ -12,12 +12,29 @@ from uuid import uuid4
 
 import typer
 
+from dispatcher.client.jobs import check_project
 from dispatcher.errors import SettingsError
 from dispatcher.model import Lane
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 
 T = TypeVar("T")
+
+
+def _project_ids(given: str | list[str] | None) -> str | list[str] | None:
+    """Refuses what is no project id: a brace in it would split its keys over the slots of a Cluster.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    for project in [given] if isinstance(given, str) else given or []:
+        if project:
+            try:
+                check_project(project)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+    return given
+
 
 Config = Annotated[
     Path | None,
@@ -30,14 +47,28 @@ Project = Annotated[
     typer.Option(
         "--project",
         help="Firebase project id; may be left out where PROJECTS names just one.",
+        callback=_project_ids,
         show_default=False,
     ),
 ]
 ProjectFilter = Annotated[
-    str, typer.Option("--project", help="Only this project; default: PROJECTS, or all.", show_default=False)
+    str,
+    typer.Option(
+        "--project",
+        help="Only this project; default: PROJECTS, or all.",
+        callback=_project_ids,
+        show_default=False,
+    ),
+]
+Projects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--project", help="Only this project; may be repeated.", callback=_project_ids, show_default=False
+    ),
 ]
 ProjectArgument = Annotated[
-    str, typer.Argument(metavar="PROJECT", help="Firebase project id.", show_default=False)
+    str,
+    typer.Argument(metavar="PROJECT", help="Firebase project id.", callback=_project_ids, show_default=False),
 ]
 LaneFilter = Annotated[Lane | None, typer.Option("--lane", help="Only this lane.", show_default=False)]
 TargetFilter = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,6 +24,7 @@ EXAMPLE = (
 )
 
 _PAGE = 100
+_ENTRY = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 Format = Literal["text", "jsonl"]
 
 
@@ -59,6 +61,8 @@ def outcomes(
     as_json = as_json or form == "jsonl"
     if status and status not in set(Status):
         raise SettingsError(f'--status: found "{status}"; allowed: {", ".join(Status)}')
+    if not _ENTRY.fullmatch(after):
+        raise SettingsError(f'--after: found "{after}"; give the id of an entry, as 1731000000000-0')
     settings = load(config)
     if job or token:
         if follow or after != "0-0" or status or (job and token):

@@ -209,6 +209,10 @@ class _Sender:
             _say(f"and {amount(hidden, 'more row', 'more rows')} like these")
         if self._rows.forgetful:
             _say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
+        if not (summary.tokens or summary.failure):
+            summary.failure = f"{self._name}: no token in it" + (
+                f" from line {self._run.from_line} on" if self._run.from_line > 1 else ""
+            )
         summary.skipped = dict(self._skipped)
         summary.settled = dict(self._settled.most_common())
         return summary

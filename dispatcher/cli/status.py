@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from dispatcher.cli.options import AsJson, Config, TargetFilter, load, open_queue, run
+from dispatcher.cli.options import AsJson, Config, Projects, TargetFilter, load, open_queue, run
 from dispatcher.cli.paused import TargetStanding, standing_of
 from dispatcher.cli.standing import look
 from dispatcher.cli.status_view import NOTHING, picture
@@ -29,10 +29,7 @@ _WIDE = 240
 def status(
     *,
     config: Config = None,
-    project: Annotated[
-        list[str] | None,
-        typer.Option("--project", help="Only this project; may be repeated.", show_default=False),
-    ] = None,
+    project: Projects = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again until interrupted.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
     target: TargetFilter = "",

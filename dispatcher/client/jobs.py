@@ -239,6 +239,15 @@ def check_place(project: str, lane: str) -> None:
     """
     if lane not in LANES:
         raise ValueError(f'lane: found "{lane}"; use {", ".join(LANES)}')
+    check_project(project)
+
+
+def check_project(project: str) -> None:
+    """Refuses what is no project id.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not project or _NO_PROJECT.search(project):
         raise ValueError(f'project: found "{project}"; give the Firebase project id, as my-project-41')
 

@@ -126,6 +126,50 @@ def test_a_file_without_a_token_column_is_a_failure(shell, tmp_path):
     assert jobs(shell) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("a\nb\n".encode("utf-16"), "the file is in UTF-16; make it UTF-8: iconv -f utf-16 -t utf-8"),
+        ("a\nb\n".encode("utf-32-le"), "the file is in UTF-16 or UTF-32; make it UTF-8"),
+        (gzip.compress(b"a\n")[:-6], "the gzip file is cut off or damaged; fetch it again"),
+        (b"", "no token in it"),
+        (b"\xef\xbb\xbf\r\n\r\n", "no token in it"),
+    ],
+    ids=["UTF-16", "UTF-32", "cut off at its end", "empty", "blank lines only"],
+)
+def test_a_file_that_cannot_be_read_is_a_failure_with_its_mend(shell, tmp_path, content, reason):
+    file = written(tmp_path, content)
+    assert shell("send", "--tokens", file, "--title", "Hi") == 1
+    last = shell.err.splitlines()[-1]
+    assert last.startswith(f"dispatcher: {file}: ")
+    assert reason in last
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"", "line 2: blank"),
+        (b"a", "line 2: the same token as in an earlier line"),
+        (b"b b", "line 2: no token: found ' ' in 'b b'"),
+        (b"\xe4", "line 2: no token: byte 0xe4; the file may be in another encoding than UTF-8"),
+    ],
+    ids=["blank", "repeated", "invalid", "Latin-1"],
+)
+def test_each_kind_of_bad_row_stops_the_run_if_asked(shell, tmp_path, row, reason):
+    file = written(tmp_path, b"a\n" + row + b"\nc\n")
+    assert shell("send", "--tokens", file, "--title", "Hi", "--bad-rows", "stop") == 1
+    assert shell.err.startswith(f"dispatcher: {file}: {reason}; enqueued up to line ")
+    assert shell.err.count("\n") == 1
+
+
+def test_a_time_is_every_jobs(shell, tmp_path):
+    options = ("--deliver-at", "4102444800", "--expires-at", "4102448400")
+    assert shell("send", "--tokens", written(tmp_path, lines(501)), "--title", "Hi", *options) == 0
+    assert [(job["deliver_at"], job["expires_at"]) for job in jobs(shell)] == [
+        ("4102444800", "4102448400")
+    ] * 2
+
+
 def test_a_dry_run_reads_and_enqueues_nothing(shell, tmp_path):
     assert shell("send", "--tokens", written(tmp_path, lines(700)), "--title", "Hi", "--dry-run") == 0
     assert shell.out == "700 tokens would make 2 jobs; nothing was enqueued\n"

@@ -84,6 +84,19 @@ def test_the_program_alone_shows_its_help_and_is_wrong_use(capsys):
         ),
         (["status", "--target", "topic:", "--watch"], "leave --watch out"),
         (["status", "--target", "topic:"], "write it as topic:value"),
+        *(
+            ([*command, *where, "a b"], 'project: found "a b"; give the Firebase project id')
+            for command, where in (
+                (["send", "--token", "t"], ["--project"]),
+                (["outcomes"], ["--project"]),
+                (["status"], ["--project"]),
+                (["dead", "list"], ["--project"]),
+                (["pause"], []),
+                (["resume"], []),
+                (["cancel", "--id", "x"], []),
+            )
+        ),
+        (["outcomes", "--project", "p", "--after", "now"], 'found "now"; give the id of an entry'),
         (["pause"], "Missing argument 'PROJECT'. See dispatcher pause --help."),
         (["pause", "p", "--lane", "bulk", "--target", "t"], "name one of --lane and --target"),
         (["pause", "p", "--target", "topic:"], "write it as topic:value"),
