@@ -358,7 +358,7 @@ class _Bar:
     def say(self, text: str) -> None:
         """A line above the bars."""
         if self._shown:
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             _say(text)
 
