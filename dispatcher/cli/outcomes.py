@@ -14,6 +14,7 @@ from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.targets import target_of
 from dispatcher.cli.trace import trace
 from dispatcher.client import OutcomeReader
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Status
 from dispatcher.settings import Settings
@@ -97,8 +98,9 @@ async def _list(
     try:
         reader = OutcomeReader(queue, project, after)
         shown = 0
-        while records := await reader.read(_PAGE, wait_s=5.0 if follow else 0.0) or follow:
-            for record in records if isinstance(records, list) else ():
+        while (records := await reader.read(_PAGE, wait_s=5.0 if follow else 0.0)) or follow:
+            raise_if_cancelled()
+            for record in records:
                 for outcome in record.outcomes:
                     if status and outcome.status != status:
                         continue

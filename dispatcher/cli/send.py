@@ -16,6 +16,7 @@ from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load
 from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.send_tokens import BadRows, TokenRun, as_text, send_tokens
 from dispatcher.client import JobOptions, OutcomeReader, Producer
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.token_file import Form
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Lane, Outcome, Status
@@ -208,6 +209,7 @@ async def _wait(reader: OutcomeReader, job: str, messages: int, wait_s: float) -
     deadline = loop.time() + wait_s
     found: list[Outcome] = []
     while len(found) < messages:
+        raise_if_cancelled()
         left = deadline - loop.time()
         if left <= 0:
             raise DispatcherError(

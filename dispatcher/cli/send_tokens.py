@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from dispatcher.cli.amount import amount
 from dispatcher.cli.options import open_queue
 from dispatcher.client import JobOptions
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.jobs import LIMITS, one
 from dispatcher.client.token_file import Form, Piece, TokenFile, TokenFileError, cut, form_of
 from dispatcher.errors import DispatcherError, QueueError, SettingsError
@@ -295,6 +296,7 @@ class _Sender:
         prefix = f"{self._summary.job}#"
         seen_at = loop.time()
         while not (self._enqueued_all and self._done >= self._summary.tokens):
+            raise_if_cancelled()
             entries = await queue.wait_records(
                 self._project, "outcomes", after=after, count=20, block_ms=LOOK_MS
             )

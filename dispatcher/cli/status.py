@@ -16,6 +16,7 @@ from dispatcher.cli.paused import TargetStanding, standing_of
 from dispatcher.cli.standing import look
 from dispatcher.cli.status_view import NOTHING, picture
 from dispatcher.cli.targets import target_of
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import QueueError, SettingsError
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
@@ -77,16 +78,18 @@ async def _show(settings: Settings, projects: Sequence[str], *, every: float, as
                 if as_json:
                     print(msgspec.json.encode(overall).decode(), flush=True)
                 else:
-                    console.print(picture(overall))
+                    console.print(picture(overall, console.width))
                 if not every:
                     return
+                raise_if_cancelled()
                 await asyncio.sleep(every)
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 try:
-                    live.update(picture(await look(queue, projects)), refresh=True)
+                    live.update(picture(await look(queue, projects), console.width), refresh=True)
                 except QueueError as error:
                     live.update(str(error), refresh=True)
+                raise_if_cancelled()
                 await asyncio.sleep(every)
     finally:
         await queue.aclose()

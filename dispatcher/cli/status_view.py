@@ -15,23 +15,28 @@ from dispatcher.cli.standing import Overall, ProjectStatus
 NOTHING = "Redis holds nothing of any project: enqueue a job, or see that NAMESPACE is the workers'"
 
 
-def picture(overall: Overall) -> RenderableType:
-    """One table of all projects, and below it what is out of the ordinary, project by project."""
+def picture(overall: Overall, width: int) -> RenderableType:
+    """One table of all projects, and below it what is out of the ordinary, project by project.
+
+    Args:
+        overall: what there is to show.
+        width: columns to show it in.
+    """
     if not overall.projects:
         return Text(NOTHING)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("project", no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if width >= _WIDE else 1, 0, 0))
+    table.add_column("project", overflow="fold")
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for seen in overall.projects:
         latency = seen.latency_s
         table.add_row(
             seen.project,
-            *(f"{seen.backlog[stream]:,}" for stream in ("high", "due", "normal", "bulk")),
-            f"{seen.in_flight:,}",
-            f"{seen.delayed:,}",
-            f"{seen.dead:,}",
-            f"{seen.per_second:,.1f}",
+            *(_brief(seen.backlog[stream]) for stream in ("high", "due", "normal", "bulk")),
+            _brief(seen.in_flight),
+            _brief(seen.delayed),
+            _brief(seen.dead),
+            f"{seen.per_second:,.{1 if seen.per_second < _EXACT / 100 else 0}f}",
             span(latency["median"]) if latency else "-",
             span(latency["95%"]) if latency else "-",
         )
@@ -39,9 +44,19 @@ def picture(overall: Overall) -> RenderableType:
     return Group(table, *([Text()] if notes else []), *(Text(note) for note in notes))
 
 
+_WIDE = 100
+"""Columns of a terminal from which on there is room to spare."""
+_EXACT = 100_000
+"""Numbers from here on are rounded: ten columns have to stand side by side in 80 (--json has them exact)."""
 _TARGETS = 5
 """Paused targets that are named; of more, the number is told."""
 _COLUMNS = ("high", "due", "normal", "bulk", "in flight", "delayed", "dead", "msg/s", "median", "95%")
+
+
+def _brief(number: int) -> str:
+    if number < _EXACT:
+        return f"{number:,}"
+    return f"{number / 1000:.0f}k" if number < 999_500 else f"{number / 1e6:,.1f}M"
 
 
 def _notes(seen: ProjectStatus) -> list[str]:

@@ -79,13 +79,3 @@ def test_the_other_python_examples(running, tmp_path):
 
 def test_the_python_example_prints_an_outcome_for_each_token(running, tmp_path):
     assert python(running, tmp_path, 0) == "fQ7x... accepted\ndK2p... accepted\n"
-
-
-def test_the_shell_examples(running):
-    text = README.read_text(encoding="utf-8")
-    commands = re.findall(r"`dispatcher ((?:send|outcomes) [^`]*)`", text)
-    assert len(commands) == 2
-    for command in commands:
-        ran = running.run(*command.split())
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert " accepted " in ran.stdout
