@@ -3,6 +3,10 @@
 import gzip
 import io
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -199,6 +203,48 @@ def test_redis_away_is_a_failure_in_one_line(shell, monkeypatch, tmp_path):
     assert shell("send", "--tokens", written(tmp_path, lines(10)), "--title", "Hi") == 1
     assert shell.err.startswith("dispatcher: Redis cannot be reached")
     assert (shell.err.count("\n"), shell.out) == (1, "")
+
+
+@pytest.fixture
+def sending(shell):
+    """A run in a process of its own, that reads tokens from us."""
+    command = [sys.executable, "-m", "dispatcher", "send", "--tokens", "-", "--title", "Hi", "--wait"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        yield process
+        process.kill()
+
+
+def test_an_interrupted_run_says_where_to_go_on(shell, sending):
+    sending.stdin.write(lines(100_000))
+    sending.stdin.flush()
+    assert shell.redis.xread({LANE: "0"}, count=1, block=30_000)
+    sending.send_signal(signal.SIGINT)
+    out, err = sending.communicate(lines(100_000))
+    assert (sending.returncode, out) == (130, b"")
+    (said,) = re.findall(
+        r"interrupted: ([\d,]+) tokens enqueued, up to line (\d+): go on with --from-line (\d+)\n",
+        err.decode(),
+    )
+    tokens, last, following = (int(number.replace(",", "")) for number in said)
+    assert tokens == last == following - 1 < 200_000
+    assert last == sum(len(json.loads(job["tokens"])) for job in jobs(shell))
+
+
+def test_an_interrupted_wait_says_that_all_is_enqueued(shell, sending):
+    sending.stdin.write(lines(700))
+    sending.stdin.close()
+    sending.stdin = None
+    ids = set()
+    while len(ids) < 2:
+        ((_, entries),) = shell.redis.xread({LANE: "0"}, block=30_000)
+        ids |= {entry for entry, _ in entries}
+    sending.send_signal(signal.SIGINT)
+    _, err = sending.communicate()
+    assert sending.returncode == 130, err
+    assert re.search(
+        r"interrupted: (all 700 tokens are enqueued; 0 settled so far|700 tokens enqueued)", err.decode()
+    )
 
 
 @pytest.mark.parametrize(("bad", "code"), [(0, 0), (2, 1)])
