@@ -237,6 +237,7 @@ class Batch(msgspec.Struct, gc=False):
         epoch: the lease epoch under which the jobs were read.
         broadcast: topics and conditions: their own timeout and concurrency.
         packed_at: loop clock, when the first of its jobs was packed.
+        parcel: of management jobs, what they agree in; "": messages.
     """
 
     project: str
@@ -247,6 +248,7 @@ class Batch(msgspec.Struct, gc=False):
     epoch: int
     broadcast: bool = False
     packed_at: float = 0.0
+    parcel: str = ""
 
     def messages(self) -> Iterator[tuple[Job, int]]:
         """Each message as (job, position in `job.values`), in the order of the responses."""

@@ -210,6 +210,7 @@ TABLE: tuple[Row, ...] = (
         Verdict(Action.FIX_REQUEST, ErrorCode.INVALID_RECIPIENT),
         v1=_bad_argument("the target", r"message\.(target|topic|condition|fid|to)\b.*"),
         legacy=(_word("MissingRegistration"),),
+        iid=(_word("NO_VALID_MEMBERS"),),
     ),
     Row(
         "data key",
@@ -256,12 +257,18 @@ TABLE: tuple[Row, ...] = (
         v1=(_fcm("INVALID_ARGUMENT"), _rpc("INVALID_ARGUMENT"), _http(400)),
         legacy=(_word("InvalidParameters"), _http(400)),
         xmpp=(_word("INVALID_JSON", "JSON_TYPE_ERROR"), _http(400)),
-        iid=(_http(400),),
+        # Ours, where the service has only prose: an APNs token it will not have, a group that is there or is not.
+        iid=(_word("IMPORT_REFUSED", "GROUP_EXISTS", "GROUP_NOT_FOUND"), _http(400)),
     ),
     Row(
         "too many topics",
         Verdict(Action.FIX_REQUEST, ErrorCode.TOO_MANY_TOPICS),
         iid=(_word("TOO_MANY_TOPICS"),),
+    ),
+    Row(
+        "not configured",
+        Verdict(Action.FIX_REQUEST, ErrorCode.UNSUPPORTED_OPERATION),
+        iid=(_word("NOT_CONFIGURED"),),
     ),
     # Too fast. FCM has one code for three quotas; whose it was is told by QuotaFailure, if at all.
     Row(

@@ -76,10 +76,12 @@ def test_every_error_of_a_managed_token_is_listed():
         "INVALID_ARGUMENT",
         "INTERNAL",
         "TOO_MANY_TOPICS",
+        "NOT_CONFIGURED",
         "RESOURCE_EXHAUSTED",
         "PERMISSION_DENIED",
         "DEADLINE_EXCEEDED",
         "UNAVAILABLE",
+        *("IMPORT_REFUSED", "GROUP_EXISTS", "GROUP_NOT_FOUND", "NO_VALID_MEMBERS"),
     }
 
 

@@ -159,6 +159,14 @@ ROWS = [
     ("unknown", "token", answer(wire="xmpp", word="NOVELTY"), None, NONE, 1),
     ("token gone", "token", answer(200, wire="iid", word="NOT_FOUND"), "invalid_token", NONE, 0),
     ("foreign token", "token", answer(200, wire="iid", word="PERMISSION_DENIED"), "wrong_project", NONE, 0),
+    (
+        "not configured",
+        "group",
+        answer(501, fate=Fate.NOT_SENT, wire="iid", word="NOT_CONFIGURED"),
+        "rejected",
+        NONE,
+        0,
+    ),
     ("too many topics", "token", answer(200, wire="iid", word="TOO_MANY_TOPICS"), "rejected", NONE, 0),
     (
         "subscriptions too fast",
