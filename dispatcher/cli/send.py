@@ -13,7 +13,7 @@ import typer
 
 from dispatcher.cli.moment import moment
 from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue, run
-from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.outcome_line import as_line, when
 from dispatcher.cli.send_tokens import BadRows, TokenRun, as_text, send_tokens
 from dispatcher.client import JobOptions, OutcomeReader, Producer
 from dispatcher.client.cancellation import raise_if_cancelled
@@ -185,7 +185,7 @@ async def _send(
             print(
                 json.dumps({"entry": entry_id})
                 if as_json
-                else f"{entry_id} enqueued in {project}, lane {lane}"
+                else f"{entry_id} enqueued in {project}, lane {lane}{_not_before(options)}"
             )
             return
         found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
@@ -197,6 +197,11 @@ async def _send(
         for outcome in found:
             print(as_line(outcome))
     raise typer.Exit(0 if all(o.status == Status.ACCEPTED for o in found) else 1)
+
+
+def _not_before(options: JobOptions) -> str:
+    at = options.get("deliver_at", 0.0)
+    return f", not before {when(at)} UTC" if at else ""
 
 
 async def _wait(reader: OutcomeReader, job: str, messages: int, wait_s: float) -> list[Outcome]:

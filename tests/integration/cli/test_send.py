@@ -100,7 +100,11 @@ def test_waiting_tells_what_became_of_it(shell, redis_server, status, code):
 
 
 def test_a_time_and_a_device_group(shell):
-    assert shell("send", "--group", "g1", "--title", "Hi", "--expires-at", "4102444800") == 0
+    given = ("--deliver-at", "1700000000", "--expires-at", "4102444800")
+    assert shell("send", "--group", "g1", "--title", "Hi", *given) == 0
+    assert shell.out.endswith(
+        " enqueued in demo-orchard-41, lane normal, not before 2023-11-14 22:13:20 UTC\n"
+    )
     _, fields = only_job(shell)
     assert (fields["group"], fields["expires_at"]) == ("g1", "4102444800")
     assert json.loads(fields["message"]) == {"notification": {"title": "Hi"}}
