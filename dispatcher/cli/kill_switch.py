@@ -162,7 +162,7 @@ async def _doubt(queue: Queue, project: str) -> None:
     """An order for a project that nobody knows is kept all the same; most likely it is misspelt."""
     if not await queue.knows(project):
         sys.stderr.write(
-            f"dispatcher: Redis has nothing of {project}: see that it, NAMESPACE and REDIS_URL are the workers'\n"
+            f"dispatcher: Redis has nothing of {project}: see that it, DISPATCHER_NAMESPACE and DISPATCHER_REDIS_URL are the workers'\n"
         )
 
 

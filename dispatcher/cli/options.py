@@ -46,7 +46,7 @@ Project = Annotated[
     str,
     typer.Option(
         "--project",
-        help="Firebase project id; may be left out where PROJECTS names just one.",
+        help="Firebase project id; may be left out where DISPATCHER_PROJECTS names just one.",
         callback=_project_ids,
         show_default=False,
     ),
@@ -55,7 +55,7 @@ ProjectFilter = Annotated[
     str,
     typer.Option(
         "--project",
-        help="Only this project; default: PROJECTS, or all.",
+        help="Only this project; default: DISPATCHER_PROJECTS, or all.",
         callback=_project_ids,
         show_default=False,
     ),

@@ -38,7 +38,8 @@ def status(
 ) -> None:
     """Show backlog, throughput, errors, pauses and workers of each project, from Redis alone; or whether a target is paused.
 
-    Throughput, latency and errors come from the outcomes of the last minute; with OUTCOMES=failures only failures count.
+    Throughput, latency and errors come from the outcomes of the last minute; with DISPATCHER_OUTCOMES=failures only
+    failures count.
     """
     settings = load(config)
     if target:

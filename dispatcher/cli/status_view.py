@@ -12,7 +12,9 @@ from dispatcher.cli.amount import amount
 from dispatcher.cli.span import span
 from dispatcher.cli.standing import Overall, ProjectStatus
 
-NOTHING = "Redis holds nothing of any project: enqueue a job, or see that NAMESPACE is the workers'"
+NOTHING = (
+    "Redis holds nothing of any project: enqueue a job, or see that DISPATCHER_NAMESPACE is the workers'"
+)
 
 
 def picture(overall: Overall, width: int) -> RenderableType:

@@ -138,7 +138,7 @@ def test_redis_away_is_a_failure_in_one_line(shell, monkeypatch, command):
 def test_an_order_for_a_project_that_nobody_knows_is_given_and_doubted(shell, command):
     assert shell(command[0], "demo-orchad-41", *command[1:]) == 0
     assert shell.err == (
-        "dispatcher: Redis has nothing of demo-orchad-41: see that it, NAMESPACE and REDIS_URL are the workers'\n"
+        "dispatcher: Redis has nothing of demo-orchad-41: see that it, DISPATCHER_NAMESPACE and DISPATCHER_REDIS_URL are the workers'\n"
     )
     assert shell.redis.hlen("fcm:{demo-orchad-41}:control") == 1
 
