@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,13 @@ from dispatcher.client import UpstreamReader
 from .conftest import PROJECT, Emulator, Serve, until
 
 TOKEN = "fQ7xK2tLmN8:APA91bExample%06d"
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """slixmpp's connections are cycles with a finalizer, which had better not run in the midst of another test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

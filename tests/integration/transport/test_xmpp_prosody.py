@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +120,20 @@ async def test_it_logs_in_binds_and_leaves_in_good_order(prosody):
     client.end("done")
     async with asyncio.timeout(10):
         assert await ended == "done"
+
+
+async def test_connections_that_have_ended_leave_nothing_in_memory(prosody):
+    await served(prosody)
+    past = []
+    for _ in range(5):
+        client, ended = await prosody.enter()
+        client.end("done")
+        await ended
+        past.append(weakref.ref(client))
+        del client, ended
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [ref() for ref in past] == [None] * 5
 
 
 async def test_a_wrong_password_is_a_refused_login_and_not_a_lost_connection(prosody):
