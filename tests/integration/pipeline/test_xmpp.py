@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.cli.check_sending import check_sending
 from dispatcher.client import UpstreamReader
+from dispatcher.settings import Settings
 
-from .conftest import PROJECT, Emulator, Serve, until
+from .conftest import PROJECT, Emulator, Serve, environment, until
 
 TOKEN = "fQ7xK2tLmN8:APA91bExample%06d"
 
@@ -24,23 +26,24 @@ def collected():
     gc.collect()
 
 
+def way(emulator: Emulator) -> dict[str, object]:
+    """The settings of a project whose wire is XMPP."""
+    return {
+        "transport": "xmpp",
+        "xmpp_endpoint": emulator.xmpp,
+        "ca_file": emulator.ca_file,
+        "sender_id": emulator.get("oauth")["numbers"][PROJECT],
+        "legacy_key_file": Path(emulator.credentials[PROJECT]).with_suffix(".server-key"),
+        "xmpp_connections": 2,
+    }
+
+
 @pytest.fixture
 def over_xmpp(emulator: Emulator, serve: Serve):
     """Starts a worker whose wire is XMPP."""
-    number = emulator.get("oauth")["numbers"][PROJECT]
-    key = Path(emulator.credentials[PROJECT]).with_suffix(".server-key")
 
     async def start(**settings):
-        given = {
-            "transport": "xmpp",
-            "xmpp_endpoint": emulator.xmpp,
-            "ca_file": emulator.ca_file,
-            "sender_id": number,
-            "legacy_key_file": key,
-            "xmpp_connections": 2,
-            **settings,
-        }
-        return await serve(**given)
+        return await serve(**(way(emulator) | settings))
 
     return start
 
@@ -374,6 +377,29 @@ async def test_without_a_server_messages_wait_and_attempts_to_connect_are_few(ov
     await until(lambda: worker.face.metric("retries_total", code="server-unavailable"))
     assert await desk.backlog() == 1
     assert await desk.recorded() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "ok", "said"),
+    [
+        ({}, True, "took a validate_only message over xmpp"),
+        (
+            {"legacy_key_file": "stranger"},
+            False,
+            "authentication-error (XMPP login: refused with not-authorized)",
+        ),
+        ({"xmpp_endpoint": "127.0.0.1:1", "topic_timeout_s": 1}, False, "check DISPATCHER_XMPP_ENDPOINT"),
+    ],
+)
+async def test_dispatcher_check_tells_whether_the_wire_will_do(
+    emulator, server, desk, tmp_path, monkeypatch, wrong, ok, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stranger").write_text("AAAAwrong:key")
+    settings = Settings.load(None, environment(server.url, emulator, **(way(emulator) | wrong)))
+    finding = next(found for found in await check_sending(settings, send=True) if found.part == "endpoint")
+    assert (finding.ok, said in finding.text) == (ok, True), finding
+    await until(lambda: emulator.get("xmpp")["connections"] == {})
 
 
 async def test_the_listening_goes_on_while_nothing_is_sent(over_xmpp, emulator, desk, server):
