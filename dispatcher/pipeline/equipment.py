@@ -205,7 +205,7 @@ class Outfitter:
         transport: Transport
         if settings.transport == "xmpp":
             transport = xmpp = make_xmpp(settings, self._observe)
-            self._sessions.adopt(xmpp)
+            self._sessions.adopt(xmpp.pool)
         else:
             transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]

@@ -25,12 +25,15 @@ class XmppTransport:
         pool: the connections.
         timeouts: how long an answer may take.
         observe: told of the messages of each batch.
+
+    Attributes:
+        pool: the connections; alive by itself while any is open or wanted.
     """
 
     name = "xmpp"
 
     def __init__(self, pool: Pool, timeouts: Timeouts, observe: Observe) -> None:
-        self._pool = pool
+        self.pool = pool
         self._timeouts = timeouts
         self._observe = observe
 
@@ -48,7 +51,7 @@ class XmppTransport:
             _write(job, now, letters, responses)
         loop = asyncio.get_running_loop()
         call = Call(letters, responses, at_once, self._timeouts.of(batch), loop.time(), may_send)
-        await self._pool.carry(call, access_token)
+        await self.pool.carry(call, access_token)
         for status, durations in call.took.items():
             self._observe(self.name, status, durations)
         return call.responses
@@ -57,11 +60,11 @@ class XmppTransport:
 
     def listen(self, key: str) -> None:
         """Be connected with this key, whether there is something to send or not."""
-        self._pool.use(key)
+        self.pool.use(key)
 
     async def receive(self) -> list[Arrived]:
         """What devices sent and the server reports, since the last time; waits for the first."""
-        return await self._pool.arrived()
+        return await self.pool.arrived()
 
     def acknowledge(self, arrived: list[Arrived]) -> None:
         """These are kept for good; until then they come again on another connection."""
@@ -71,20 +74,9 @@ class XmppTransport:
         for link, ones in by_link.items():
             link.acknowledge([one.incoming for one in ones])
 
-    # As a pool of the worker's (sessions.py).
-
-    @property
-    def connections(self) -> int:
-        """Open connections."""
-        return self._pool.connections
-
-    def cut_off(self) -> None:
-        """Stop waiting for answers, now and for good."""
-        self._pool.cut_off()
-
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        await self.pool.aclose()
 
 
 def message_id_of(job: Job, position: int) -> str:
