@@ -123,7 +123,7 @@ class Pool:
             for link in links:
                 if link.client is not None:
                     link.client.cut("the worker is stopping")
-            await asyncio.wait(endings)
+            await asyncio.wait(endings, timeout=GOODBYE_S)
 
     @property
     def connections(self) -> int:
