@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from dispatcher import __version__
+from dispatcher.cli.check_clock import check_clock
 from dispatcher.cli.finding import Finding
 from dispatcher.errors import CredentialsError, SettingsError
 from dispatcher.model import Action, Batch, Fate, SendError
@@ -15,6 +16,7 @@ from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.settings import Settings
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.auth import Credential
+from dispatcher.transport.route import Route
 from dispatcher.transport.sessions import Sessions
 
 TOPIC = "dispatcher-check"
@@ -36,7 +38,7 @@ async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
 
     Args:
         settings: all of them.
-        send: send a `validate_only` message, too.
+        send: go to the endpoints, too: compare clocks, send a `validate_only` message.
     """
     keyring = make_keyring(settings)
     try:
@@ -57,7 +59,13 @@ async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
             findings.append(Finding("endpoint", text, ok=False))
     async with Sessions() as sessions:
         outfitter = Outfitter(settings, keyring, sessions, Metrics(__version__))
+        asked: set[tuple[str, Route]] = set()
         for project, credential in sorted(keyring.credentials.items()):
+            where = settings.project(project).fcm_endpoint, route_of(settings.project(project))
+            if send and project not in unreachable and where not in asked:
+                asked.add(where)
+                clock = await check_clock(await sessions.over(where[1]), where[0])
+                findings += [clock] if clock is not None else []
             fetched = await _fetch(project, credential)
             findings.append(fetched)
             if send and fetched.ok and project not in unreachable:

@@ -57,7 +57,7 @@ class Subscriptions:
         if not _is_topic(asked.topic):
             deed.word = "InvalidTopicName"
         else:
-            deed.word = self._change(asking, asked.topic, asked.token)
+            self._change_one(asking, asked.topic, deed)
         return said(deed.word) if deed.word else reply(200, b"{}")
 
     def bulk(self, asking: Asking, body: bytes, *, remove: bool) -> Reply:
@@ -77,35 +77,41 @@ class Subscriptions:
             for deed in asking.deeds:
                 deed.word = "RESOURCE_EXHAUSTED"
             return said("RESOURCE_EXHAUSTED")
-        for place, deed in enumerate(asking.deeds):
-            if place >= granted:
-                deed.word = "RESOURCE_EXHAUSTED"
-            else:
-                deed.word = self._change(asking, found.topic, deed.value, remove=remove, charged=True)
+        for deed in asking.deeds[granted:]:
+            deed.word = "RESOURCE_EXHAUSTED"
+        self._change(asking, found.topic, asking.deeds[:granted], remove=remove)
         words = [deed.word for deed in asking.deeds]
         for what in asking.trouble.parts:
             spoil(words, what, self._judge.faults.dice)
         return reply(200, instance_id.encode_results(words))
 
-    def _change(
-        self, asking: Asking, topic: str, token: str, *, remove: bool = False, charged: bool = False
-    ) -> str:
-        """Subscribes or unsubscribes one token; returns what was wrong."""
-        word = self._judge.token(asking, token)
-        if word:
-            return word
-        if not charged and not self._judge.limits.subscriptions(asking.project, 1, asking.now):
-            asking.retry_after = 1.0
-            return "RESOURCE_EXHAUSTED"
-        registry = self._judge.registry
+    def _change(self, asking: Asking, topic: str, deeds: list[Deed], *, remove: bool) -> None:
+        """Subscribes or unsubscribes the tokens of these deeds, and notes in each what was wrong."""
+        judge, registry = self._judge, self._judge.registry
+        follows = registry.project(asking.project).follows
+        most = judge.faults.scenario.topics_per_token
+        good = []
+        for deed in deeds:
+            deed.word = judge.token(asking, deed.value)
+            if not deed.word:
+                if not remove:
+                    followed = follows.get(deed.value, ())
+                    if len(followed) >= most and topic not in followed:
+                        deed.word = "TOO_MANY_TOPICS"
+                        continue
+                good.append(deed.value)
         if remove:
-            registry.unsubscribe(asking.project, topic, (token,))
-            return ""
-        followed = registry.project(asking.project).follows.get(token, {})
-        if topic not in followed and len(followed) >= self._judge.faults.scenario.topics_per_token:
-            return "TOO_MANY_TOPICS"
-        registry.subscribe(asking.project, topic, (token,), _day(asking.now))
-        return ""
+            registry.unsubscribe(asking.project, topic, good)
+        else:
+            registry.subscribe(asking.project, topic, good, _day(asking.now))
+
+    def _change_one(self, asking: Asking, topic: str, deed: Deed, *, remove: bool = False) -> None:
+        """The same for a call about one token, which is charged by itself."""
+        if self._judge.limits.subscriptions(asking.project, 1, asking.now):
+            self._change(asking, topic, [deed], remove=remove)
+        else:
+            asking.retry_after = 1.0
+            deed.word = "RESOURCE_EXHAUSTED"
 
     # topicSubscriptions.
 
@@ -121,7 +127,7 @@ class Subscriptions:
             deed.word = "Invalid topic name"
             return said_by_google(deed.word)
         followed = asked.topic in self._followed(asking.project, asked.token)
-        deed.word = self._change(asking, asked.topic, asked.token, remove=remove)
+        self._change_one(asking, asked.topic, deed, remove=remove)
         if deed.word:
             return said_by_google(deed.word)
         if remove:

@@ -10,6 +10,19 @@ import msgspec
 
 from dispatcher.model.names import ErrorCode, Lane, OnUnknown, Stream, TargetKind
 
+KIND_LETTERS: dict[TargetKind, str] = {
+    "token": "t",
+    "topic": "o",
+    "condition": "c",
+    "fid": "f",
+    "group": "g",
+    "apns_token": "a",
+    "subscription": "s",
+    "group_name": "n",
+    "service": "v",
+}
+"""What a `Target.key` of this kind begins with."""
+
 
 class Target(msgspec.Struct, frozen=True, gc=False):
     """Whom a limit applies to."""
@@ -21,9 +34,10 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     def key(self) -> str:
         """The member that stands for this target in the shared set of pauses.
 
-        Hashed (80 bits): tokens are secrets of a kind and up to a kilobyte long, topics are not short either.
+        Hashed (80 bits): tokens are secrets of a kind and up to a kilobyte long, topics are not short either. The
+        letter before it is the kind's own: a token may read like a topic.
         """
-        return self.kind[0] + blake2b(self.value.encode(), digest_size=10).hexdigest()
+        return KIND_LETTERS[self.kind] + blake2b(self.value.encode(), digest_size=10).hexdigest()
 
 
 MANAGEMENT = Target("service", "management")
