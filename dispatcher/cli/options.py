@@ -11,6 +11,7 @@ from uuid import uuid4
 import typer
 
 from dispatcher.errors import SettingsError
+from dispatcher.pipeline.store import queue_of
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 
@@ -50,12 +51,7 @@ def open_queue(settings: Settings) -> Queue:
     Raises:
         SettingsError: no Redis URL is set, or it cannot be read.
     """
-    return Queue.at(
-        settings.require_redis_url(),
-        consumer=f"cli-{uuid4().hex[:12]}",
-        namespace=settings.namespace,
-        password_file=settings.redis_password_file,
-    )
+    return queue_of(settings, f"cli-{uuid4().hex[:12]}")
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -20,7 +20,7 @@ from dispatcher.queue.connection import BLOCK_TIMEOUT, CALL_TIMEOUT, Arg, Comman
 from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script
 from dispatcher.queue.script import Script
 
-_KEYLESS = {"TIME", "INFO", "SCAN", "PING"}
+_KEYLESS = {"TIME", "INFO", "SCAN", "PING", "CLUSTER"}
 _MOVES = 4
 """Tries of a call that finds its slot moving."""
 _KEY_AT_2 = {"XINFO", "XGROUP", "OBJECT"}

@@ -61,12 +61,12 @@ def test_a_url_that_cannot_be_meant_is_a_settings_error(url, names):
 def test_the_password_comes_from_a_file_if_there_is_one(tmp_path):
     secret = tmp_path / "password"
     secret.write_text("from-file\n")
-    assert parse_url("redis://u:from-url@cache", secret).password == "from-file"
+    assert parse_url("redis://u:from-url@cache", password_file=secret).password == "from-file"
 
 
 def test_a_password_file_that_cannot_be_read_is_a_settings_error(tmp_path):
     with pytest.raises(SettingsError, match="REDIS_PASSWORD_FILE"):
-        parse_url("redis://cache", tmp_path / "none")
+        parse_url("redis://cache", password_file=tmp_path / "none")
 
 
 def test_no_message_repeats_the_password():
