@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dispatcher.policy import table as errors
 from dispatcher.protocol import contract
+from dispatcher.queue import rights
 from dispatcher.settings import table as settings
 from dispatcher.telemetry import metrics
 
@@ -23,6 +24,7 @@ TABLES = {
     "status": contract.status_table,
     "errors": errors.markdown,
     "settings": settings.markdown,
+    "rights": rights.markdown,
     "metrics": metrics.markdown,
 }
 

@@ -131,10 +131,6 @@ class Server(ABC):
             raise self.failed(reached) from reached
         return reply, reached
 
-    async def scan_once(self) -> None:
-        """Look whether scanning is allowed, without doing it."""
-        await self.call("SCAN", 0, "COUNT", 1)
-
     async def infos(self, section: str) -> list[bytes]:
         """What INFO says, of each server that holds a part of the keys."""
         return [await self.call("INFO", section)]

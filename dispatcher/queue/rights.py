@@ -83,8 +83,8 @@ OPERATOR = Task(
     ("*",),
     (
         *_SCRIPTS,
-        *("time", "scan", "pttl", "hdel", "hexists", "hget", "hgetall", "hincrby", "hscan", "hset", "hsetnx"),
-        *("xadd", "xdel", "xlen", "xpending", "xrange", "xread", "xrevrange", "xinfo|groups", "xinfo|stream"),
+        *("time", "scan", "pttl", "hdel", "hexists", "hget", "hgetall", "hincrby", "hscan", "hset"),
+        *("xadd", "xdel", "xlen", "xpending", "xrange", "xread", "xrevrange", "xinfo|stream"),
         *("zadd", "zcard", "zcount", "zrange", "zrem", "zrevrangebyscore", "zscore"),
     ),
 )
@@ -151,12 +151,13 @@ def probes(key: str) -> list[str]:
 
 
 def keys_of(keys: Keys, project: str) -> list[str]:
-    """A key of each kind that a worker uses of a project."""
+    """A key of each kind that a worker uses of a project; the first is never there."""
     return [
+        keys.lease(project, "check"),
         *(keys.stream(project, stream) for stream in STREAMS),
         *(keys.delayed(project), keys.delayed_jobs(project), keys.outcomes(project), keys.dead(project)),
         *(keys.control(project), keys.pauses(project), keys.quota(project)),
-        *(keys.dedup(project, "check"), keys.lease(project, "check"), keys.campaign(project, "check")),
+        *(keys.dedup(project, "check"), keys.campaign(project, "check")),
     ]
 
 

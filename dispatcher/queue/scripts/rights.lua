@@ -7,14 +7,20 @@
 -- Rights are looked at before anything else of a command: that the key is missing, or that Redis is full, is another
 -- error, and none of these calls leaves anything behind.
 
-redis.call('DEL', KEYS[1])
+local function is_refused(reply)
+  local text = type(reply) == 'table' and reply.err or ''
+  -- As 6.2 and 7.0 say it, and later ones.
+  return string.find(text, "can't run this command", 1, true) or string.find(text, 'no permissions', 1, true)
+end
+
+-- Without it the others could not be undone; and a full Redis wants it first.
+if is_refused(redis.pcall('DEL', KEYS[1])) then
+  return { 'del' }
+end
 local refused, at = {}, 1
 while ARGV[at] do
   local words = tonumber(ARGV[at])
-  local reply = redis.pcall(unpack(ARGV, at + 2, at + 1 + words))
-  local text = type(reply) == 'table' and reply.err or ''
-  -- As 6.2 and 7.0 say it, and later ones.
-  if string.find(text, "can't run this command", 1, true) or string.find(text, 'no permissions', 1, true) then
+  if is_refused(redis.pcall(unpack(ARGV, at + 2, at + 1 + words))) then
     refused[#refused + 1] = ARGV[at + 1]
   end
   at = at + 2 + words

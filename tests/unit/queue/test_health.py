@@ -34,7 +34,7 @@ def test_a_policy_that_drops_only_what_runs_out_is_a_caution(policy):
         ({"redis_version": "5.0"}, QueueMisconfigured, "6.2 is needed"),
         ({"maxmemory_policy": "allkeys-lru"}, QueueMisconfigured, "set it to noeviction"),
         ({"maxmemory_policy": "allkeys-random"}, QueueMisconfigured, "set it to noeviction"),
-        ({"redis_mode": "cluster"}, QueueMisconfigured, "redis+cluster://"),
+        ({"redis_mode": "cluster"}, QueueMisconfigured, "use redis.cluster:"),
         ({"role": "slave"}, QueueUnavailable, "point REDIS_URL at the master"),
     ],
 )

@@ -75,6 +75,8 @@ class Stage:
         redis_options: further options of the server.
         redis_port: where it listens beside its unix socket; 0: nowhere.
         settings: of every worker, `DISPATCHER_` left out.
+        redis_url: what a worker is given, `{port}` being its proxy's.
+        redis_upstream: (host, port) behind that proxy; None: the server's unix socket.
     """
 
     folder: Path
@@ -83,6 +85,8 @@ class Stage:
     redis_options: Sequence[str] = ()
     redis_port: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    redis_url: str = "redis://127.0.0.1:{port}"
+    redis_upstream: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -121,10 +125,10 @@ class Stage:
 
     async def worker(self, *, ready: bool = True, **settings: Any) -> WorkerProcess:
         """Start one more worker, behind two proxies of its own; by default wait until it holds its leases."""
-        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis.path))
+        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis_upstream or self.redis.path))
         fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
         values = {
-            "redis_url": f"redis://127.0.0.1:{redis_proxy.port}",
+            "redis_url": self.redis_url.format(port=redis_proxy.port),
             "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
             "credentials": self.emulator.keys,
             "transport": "batch",
