@@ -279,7 +279,11 @@ class Intake:
             except QueueError as error:
                 project.reconcile = True
                 self._failed(error)
-                await asyncio.sleep(ERROR_REST_S)
+                if not self._queue.server.cluster:
+                    await asyncio.sleep(ERROR_REST_S)
+                # Of a Cluster one server is away: the projects of the others are read on.
+                for lane in STREAMS:
+                    self._rest_until[project.id, lane] = loop.time() + ERROR_REST_S
 
     def _choose(self, loop_now: float) -> tuple[Project, Stream, int] | None:
         """The next read: (project, stream, entries to ask for); None: nothing to read or no room."""

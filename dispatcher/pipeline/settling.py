@@ -39,6 +39,10 @@ from dispatcher.telemetry.metrics import Metrics
 RUNNERS = 4
 """Settlements under way at a time: Redis works on one, the next are on their way to and from it."""
 
+MOST_RUNNERS = 256
+"""Where some of them wait for a server of a Cluster that is away, others take their places for the projects of the rest:
+as many as one such project can have on the wire, and more."""
+
 WAITING = 64
 """Batches that may wait here before sending is held back."""
 
@@ -95,6 +99,10 @@ class Settling:
         self._log = log
         self._finished: asyncio.Queue[Finished] = asyncio.Queue(WAITING)
         self._failing = False
+        self._runners: set[asyncio.Task[None]] = set()
+        # Those that wait for Redis.
+        self._stuck: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
 
     async def put(self, finished: Finished) -> None:
         """Hand a batch over; waits while WAITING of them are here."""
@@ -102,9 +110,24 @@ class Settling:
 
     async def run(self) -> None:
         """Settle what comes; ends by being cancelled, after `drained`."""
-        async with asyncio.TaskGroup() as runners:
+        async with asyncio.TaskGroup() as self._tasks:
             for _ in range(RUNNERS):
-                runners.create_task(self._run())
+                self._add_runner()
+
+    def _add_runner(self) -> None:
+        assert self._tasks is not None  # noqa: S101 - only runners and `run` come here
+        runner = self._tasks.create_task(self._run(), name="settling")
+        self._runners.add(runner)
+        runner.add_done_callback(self._runners.discard)
+
+    def _is_stuck(self) -> None:
+        """The task that calls waits for Redis: if no runner is left, another takes its place."""
+        task = asyncio.current_task()
+        if task in self._runners and task not in self._stuck:
+            self._stuck.add(task)
+            crowd = len(self._runners)
+            if self._queue.server.cluster and len(self._stuck) >= crowd and crowd < MOST_RUNNERS:
+                self._add_runner()
 
     async def drained(self) -> None:
         """Wait until everything that was put is in Redis."""
@@ -154,23 +177,27 @@ class Settling:
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat an idempotent call to Redis until it is answered."""
         rest = RETRY_FIRST_S
-        while True:
-            if cancelled():
-                raise asyncio.CancelledError
-            try:
-                result = await call()
-            except QueueError as error:
-                if not self._failing:
-                    self._failing = True
-                    self._log.error("settling_waits_for_redis", error=str(error))
-                await asyncio.sleep(rest)
-                rest = min(rest * 2, RETRY_MOST_S)
-            else:
-                self._failing = False
-                return result
+        try:
+            while True:
+                if cancelled():
+                    raise asyncio.CancelledError
+                try:
+                    result = await call()
+                except QueueError as error:
+                    if not self._failing:
+                        self._failing = True
+                        self._log.error("settling_waits_for_redis", error=str(error))
+                    self._is_stuck()
+                    await asyncio.sleep(rest)
+                    rest = min(rest * 2, RETRY_MOST_S)
+                else:
+                    self._failing = False
+                    return result
+        finally:
+            self._stuck.discard(asyncio.current_task())
 
     async def _run(self) -> None:
-        while not cancelled():
+        while not cancelled() and len(self._runners) - len(self._stuck) <= RUNNERS:
             finished = await self._finished.get()
             try:
                 await self._settle(finished)

@@ -90,7 +90,7 @@ OPERATOR = Task(
 )
 TASKS = (WORKER, PRODUCER, READER, GROUP_READER, OPERATOR)
 
-CLUSTER = ("asking", "cluster|info", "cluster|slots")
+CLUSTER = ("asking", "cluster|info", "cluster|slots", "command")
 """What each of them needs besides in a Cluster (`asking`: while slots move)."""
 
 _HERE = "\0key"

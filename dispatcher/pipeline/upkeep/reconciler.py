@@ -44,16 +44,24 @@ class Reconciler(Duty):
         everyone = now >= self._next
         if everyone:
             self._next = now + EVERY_S
-        for project in list(self._projects.values()):
-            if (everyone or project.reconcile) and project.lease.holds(now) and not project.leaving:
-                project.reconcile = False
-                try:
-                    for stream in STREAMS:
-                        await self._reconcile(project, stream)
-                except BaseException:
-                    project.reconcile = True
-                    raise
+        await self.for_each(
+            [
+                project
+                for project in self._projects.values()
+                if (everyone or project.reconcile) and project.lease.holds(now) and not project.leaving
+            ],
+            self._compare,
+        )
         return None
+
+    async def _compare(self, project: Project) -> None:
+        project.reconcile = False
+        try:
+            for stream in STREAMS:
+                await self._reconcile(project, stream)
+        except BaseException:
+            project.reconcile = True
+            raise
 
     async def _reconcile(self, project: Project, stream: Stream) -> None:
         epoch = project.lease.epoch

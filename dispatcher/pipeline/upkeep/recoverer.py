@@ -85,15 +85,15 @@ class Recoverer(Duty):
 
     async def round(self) -> float | None:
         """Begin where there is something to take over and nothing of the kind under way."""
-        for project in list(self._projects.values()):
-            if project.id in self._under_way or not self._may_claim(project):
-                continue
-            if orphans := await self._queue.orphans(project.id):
-                task = self._tasks.create_task(
-                    self._recover(project, orphans), name=f"recovering {project.id}"
-                )
-                self._under_way[project.id] = task
+        await self.for_each(self._projects.values(), self._look)
         return None
+
+    async def _look(self, project: Project) -> None:
+        if project.id in self._under_way or not self._may_claim(project):
+            return
+        if orphans := await self._queue.orphans(project.id):
+            task = self._tasks.create_task(self._recover(project, orphans), name=f"recovering {project.id}")
+            self._under_way[project.id] = task
 
     def _may_claim(self, project: Project) -> bool:
         """Whether more can be taken over now; not in a drain, whose own jobs these may be."""

@@ -17,8 +17,10 @@ from harness.proxy import Fault
 from harness.stage import PROJECT, Stage, job
 from harness.waiting import until
 
+from dispatcher.errors import QueueMisconfigured
 from dispatcher.model import Target
 from dispatcher.queue.rights import WORKER
+from dispatcher.queue.store import Queue
 
 README = ROOT / "README.md"
 
@@ -75,6 +77,7 @@ async def watching(stage: Stage) -> AsyncIterator[set[str]]:
         await asyncio.wait([task])
 
 
+@pytest.mark.thorough
 async def test_a_worker_needs_the_rights_of_the_list_and_no_others(with_user: Stage, close):
     """Kills, lost replies, retries, throttling, dead letters, orders and retention, with nothing refused or to spare."""
     stage, client = with_user, with_user.redis.client
@@ -124,8 +127,8 @@ async def parked_members(stage: Stage) -> list[str]:
     return [member for member, fields in found.items() if fields.startswith("P")]
 
 
-async def run_worker(stage: Stage, **settings: Any) -> tuple[int, list[str], Process]:
-    """A worker that ends by itself: (exit code, what it said to people)."""
+async def run_worker(stage: Stage, *, command: str = "worker", **settings: Any) -> tuple[int, str]:
+    """A command that ends by itself: (exit code, the one line that it said to people)."""
     values = {
         "redis_url": f"redis://127.0.0.1:{stage.redis.port}",
         "credentials": stage.emulator.keys,
@@ -135,51 +138,49 @@ async def run_worker(stage: Stage, **settings: Any) -> tuple[int, list[str], Pro
         **settings,
     }
     environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
-    process = Process("worker", [sys.executable, "-m", "dispatcher", "worker"], environment)
+    process = Process(command, [sys.executable, "-m", "dispatcher", command], environment)
     await process.start()
-    return await process.ended(), process.words, process
-
-
-async def check(stage: Stage, **settings: Any) -> tuple[int, list[str]]:
-    """(exit code, lines about Redis that are not well) of `dispatcher check`."""
-    values = {
-        "redis_url": f"redis://127.0.0.1:{stage.redis.port}",
-        "credentials": stage.emulator.keys,
-        "fcm_endpoint": f"http://127.0.0.1:{stage.emulator.port}",
-        **settings,
-    }
-    environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
-    process = Process("check", [sys.executable, "-m", "dispatcher", "check", "--no-send"], environment)
-    await process.start()
-    lines = []
-    while line := await process.read_line():
-        lines.append(line.rstrip())
     code = await process.ended()
-    return code, [line for line in lines if not line.startswith("ok") and " redis: " in line]
+    (word,) = process.words
+    return code, word
 
 
-async def test_a_user_who_lacks_something_is_told_so_in_one_line(with_user: Stage):
-    """At the start and by check: a wrong password, a missing command, a missing key, a user who may only read."""
+async def refusal(url: str, **login: Any) -> str:
+    """What a worker or `dispatcher check` is told when it looks at this Redis."""
+    with pytest.raises(QueueMisconfigured) as told:
+        await asked(url, **login)
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+async def asked(url: str, **login: Any) -> None:
+    queue = Queue.at(url, consumer="me", **login)
+    try:
+        await queue.check_server([PROJECT])
+    finally:
+        await queue.aclose()
+
+
+@pytest.mark.thorough
+async def test_a_worker_whom_redis_refuses_something_ends_at_its_start_with_one_line(with_user: Stage):
+    """A wrong password is a wrong setting; a missing command, a missing key and a user who may only read are not."""
     stage, client = with_user, with_user.redis.client
-    port = stage.redis.port
     await client.execute_command("ACL", "SETUSER", "keyless", *worker_rules(), "resetkeys", "~fcm:{*}:jobs:*")
     await client.execute_command("ACL", "SETUSER", "handless", *worker_rules(), "-xclaim", "-zadd")
     await client.execute_command("ACL", "SETUSER", "looker", "on", ">secret", "~*", "+@read", "+info")
-    for user, password, code, says in (
+    cases = (
         ("worker", "wrong", 2, "DISPATCHER_REDIS_PASSWORD_FILE"),
         ("handless", "secret", 1, "ACL SETUSER ... +xclaim +zadd"),
         ("keyless", "secret", 1, "~fcm:{demo-orchard-41}:*"),
         ("looker", "secret", 1, "ACL SETUSER"),
-    ):
-        url = f"redis://{user}:{password}@127.0.0.1:{port}"
-        ended, words, _ = await run_worker(stage, redis_url=url)
-        assert (ended, len(words)) == (code, 1), words
-        assert words[0].startswith("dispatcher: ")
-        assert says in words[0]
-        ended, lines = await check(stage, redis_url=url)
-        assert (ended, len(lines)) == (1, 1), lines
-        assert lines[0].startswith("FAIL redis: ")
-        assert says in lines[0]
+    )
+    for user, password, code, says in cases:
+        url = f"redis://{user}:{password}@127.0.0.1:{stage.redis.port}"
+        ended, word = await run_worker(stage, redis_url=url)
+        assert ended == code, word
+        assert word.startswith("dispatcher: ")
+        assert says in word
+        assert says in await refusal(url)
 
 
 @pytest.fixture
@@ -197,6 +198,7 @@ async def with_tls(make_stage, tmp_path) -> tuple[Stage, Authority]:
     return stage, authority
 
 
+@pytest.mark.thorough
 async def test_workers_in_flow_over_tls_with_certificates_on_both_sides(with_tls, close):
     """Nothing else changes: a reset and a kill under it cost what they cost without."""
     stage, authority = with_tls
@@ -215,34 +217,34 @@ async def test_workers_in_flow_over_tls_with_certificates_on_both_sides(with_tls
 
 
 async def test_tls_that_does_not_come_about_is_told_in_one_line(with_tls, tmp_path):
-    """An unknown CA, another host's certificate, none of our own, one that Redis does not know, and no TLS at all."""
+    """An unknown CA, another host's certificate, none of our own, and one that Redis does not know."""
     stage, authority = with_tls
     port = stage.redis_upstream[1]
     url = f"rediss://127.0.0.1:{port}"
     other = Authority(tmp_path / "other", "other")
-    stranger = other.sign("stranger")
-    known = authority.sign("worker")
+    stranger = dict(zip(("cert_file", "key_file"), other.sign("stranger"), strict=True))
+    ours = {"ca_file": authority.ca}
+    assert "DISPATCHER_REDIS_CA_FILE" in await refusal(url)
+    assert "DISPATCHER_REDIS_CA_FILE" in await refusal(url, ca_file=other.ca)
+    assert "DISPATCHER_REDIS_CERT_FILE" in await refusal(url, **ours)
+    assert "who signed our certificate" in await refusal(url, **ours, **stranger)
+    assert "use that name" in await refusal(f"rediss://localhost:{port}", **ours)
+
+
+@pytest.mark.thorough
+async def test_a_worker_that_does_not_trust_redis_ends_at_its_start_with_one_line(with_tls, tmp_path):
+    """As a wrong setting; so do files that cannot be read, or that the URL has no use for."""
+    stage, authority = with_tls
+    port = stage.redis_upstream[1]
+    url = f"rediss://127.0.0.1:{port}"
+    plain = f"redis://127.0.0.1:{port}"
+    missing = {"redis_ca_file": tmp_path / "missing.pem"}
+    other = {"redis_ca_file": Authority(tmp_path / "other").ca}
     for settings, says in (
-        ({}, "DISPATCHER_REDIS_CA_FILE"),
-        ({"redis_ca_file": other.ca}, "DISPATCHER_REDIS_CA_FILE"),
-        ({"redis_ca_file": authority.ca}, "DISPATCHER_REDIS_CERT_FILE"),
-        (
-            {"redis_ca_file": authority.ca, "redis_cert_file": stranger[0], "redis_key_file": stranger[1]},
-            "who signed our certificate",
-        ),
-        (
-            {"redis_ca_file": authority.ca, "redis_url": f"rediss://localhost:{port}"},
-            "use that name in DISPATCHER_REDIS_URL",
-        ),
-        ({"redis_ca_file": tmp_path / "missing.pem"}, "REDIS_CA_FILE: cannot read"),
-        ({"redis_ca_file": authority.ca, "redis_cert_file": known[0]}, "REDIS_KEY_FILE"),
-        ({"redis_ca_file": authority.ca, "redis_url": f"redis://127.0.0.1:{port}"}, "rediss://"),
+        ({"redis_url": url, **other}, "DISPATCHER_REDIS_CA_FILE"),
+        ({"redis_url": url, **missing}, "REDIS_CA_FILE: cannot read"),
+        ({"redis_url": plain, "redis_ca_file": authority.ca}, "rediss://"),
     ):
-        code, words, _ = await run_worker(stage, **{"redis_url": url, **settings})
-        assert (code, len(words)) == (2, 1), (settings, words)
-        assert says in words[0], (settings, words)
-    code, lines = await check(stage, redis_url=url, redis_ca_file=other.ca)
-    assert code == 1
-    (line,) = lines
-    assert line.startswith("FAIL redis: TLS with Redis fails: its certificate is signed by nobody known here")
-    assert line.endswith("name the CA in DISPATCHER_REDIS_CA_FILE")
+        code, word = await run_worker(stage, **settings)
+        assert code == 2, word
+        assert says in word
