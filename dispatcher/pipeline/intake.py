@@ -27,6 +27,7 @@ from dispatcher.policy.lanes import FairShare
 from dispatcher.policy.orders import Orders
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
+from dispatcher.policy.settle import doubted_state
 from dispatcher.protocol.job import decode_entry
 from dispatcher.queue.reading import Entry
 from dispatcher.queue.store import Queue
@@ -137,7 +138,13 @@ class Intake:
             self._rest_until.pop(key, None)
 
     async def accept(
-        self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
+        self,
+        project: Project,
+        stream: Stream,
+        entries: Sequence[Entry],
+        epoch: int,
+        *,
+        suspects: bool = False,
     ) -> None:
         """Decode entries that are this worker's now and hand each on.
 
@@ -146,11 +153,15 @@ class Intake:
             stream: where they stand.
             entries: as read or reclaimed.
             epoch: the lease epoch under which they became this worker's.
-            alone: they share no batch with others (suspects).
+            suspects: a worker has died that had them: they share no batch with others, and may have been sent.
         """
         limits = project.limits
         project_id = project.id
+        entries = await self._settling.settle_forgotten(project, stream, entries)
         jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
+        if suspects:
+            for job in jobs:
+                job.state = doubted_state(job)
         messages = nbytes = most = largest = unknown = 0
         warned: list[Job] = []
         for job in jobs:
@@ -182,7 +193,7 @@ class Intake:
         ]
         if len(ready) != len(jobs):
             ready = await self._sort(project, stream, jobs, epoch, now)
-        if alone:
+        if suspects:
             packer = Packer(project.packer.batch_size, 0.0)
             loop_now = asyncio.get_running_loop().time()
             project.enqueue([*packer.add(ready, loop_now, epoch), *packer.flush()])
@@ -367,6 +378,7 @@ class Intake:
                 self._room_changed.set()
 
     def _failed(self, error: QueueError) -> None:
+        self._settling.doubt()
         if not self._failing:
             self._failing = True
             self._log.error("queue_unavailable", error=str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -29,9 +29,11 @@ from dispatcher.pipeline.concluding import (
 )
 from dispatcher.pipeline.ordering import sort_out
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.recall import Recall
 from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
+from dispatcher.queue.reading import Entry
 from dispatcher.queue.settlement import SettleReply
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -45,6 +47,9 @@ as many as one such project can have on the wire, and more."""
 
 WAITING = 64
 """Batches that may wait here before sending is held back."""
+
+DOUBT_S = 60.0
+"""After a failed read, how long entries are held against what was settled lately (`recall.py`)."""
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
@@ -99,6 +104,8 @@ class Settling:
         self._log = log
         self._finished: asyncio.Queue[Finished] = asyncio.Queue(WAITING)
         self._failing = False
+        self._recall = Recall()
+        self._doubt_until = float("-inf")
         self._runners: set[asyncio.Task[None]] = set()
         # Those that wait for Redis.
         self._stuck: set[asyncio.Task[None]] = set()
@@ -244,7 +251,29 @@ class Settling:
             reply.stale = []
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
+        if not reply.stale:
+            self._recall.note(batch, outcomes, conclusion.items)
         self._count(project, batch, conclusion, reply)
+
+    def doubt(self) -> None:
+        """Redis was away, or gave back what was settled: it may have forgotten the last of what it was told."""
+        self._doubt_until = asyncio.get_running_loop().time() + DOUBT_S
+
+    async def settle_forgotten(
+        self, project: Project, stream: Stream, entries: Sequence[Entry]
+    ) -> Sequence[Entry]:
+        """Settle again those that were settled here, in a time of doubt (they were counted then); returns the rest."""
+        if asyncio.get_running_loop().time() >= self._doubt_until:
+            return entries
+        items, rest = self._recall.split(project.id, stream, entries)
+        if items:
+            self._log.warning("settled_again", project=project.id, stream=stream, jobs=len(items))
+            await self.insist(lambda: self._queue.settle(project.id, stream, project.lease.epoch, items))
+            ids = [item.entry_id for item in items]
+            project.held[stream].difference_update(ids)
+            for watcher in project.watchers:
+                watcher.settled(stream, ids)
+        return rest
 
     def _record(
         self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion

@@ -213,6 +213,10 @@ def _targets(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
     if job.state is not None and job.state.places and len(job.state.places) != len(values):
         found = f"{len(job.state.places)} places for {len(values)} tokens"
         return refuse(ErrorCode.INVALID_ARGUMENT, "_state", found, "leave it to the dispatcher")
+    if job.state is not None and any(map(int.__ge__, job.state.places, job.state.places[1:])):
+        return refuse(
+            ErrorCode.INVALID_ARGUMENT, "_state", "places out of order", "leave it to the dispatcher"
+        )
     job.values = values
     return None
 

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import re
 import socket
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from harness.certificates import Authority
-from harness.processes import ROOT, Process
+from harness.processes import ROOT
 from harness.proxy import Fault
 from harness.stage import PROJECT, Stage, job
 from harness.waiting import until
@@ -127,24 +126,6 @@ async def parked_members(stage: Stage) -> list[str]:
     return [member for member, fields in found.items() if fields.startswith("P")]
 
 
-async def run_worker(stage: Stage, *, command: str = "worker", **settings: Any) -> tuple[int, str]:
-    """A command that ends by itself: (exit code, the one line that it said to people)."""
-    values = {
-        "redis_url": f"redis://127.0.0.1:{stage.redis.port}",
-        "credentials": stage.emulator.keys,
-        "fcm_endpoint": f"http://127.0.0.1:{stage.emulator.port}",
-        "http_port": 0,
-        "log_format": "json",
-        **settings,
-    }
-    environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
-    process = Process(command, [sys.executable, "-m", "dispatcher", command], environment)
-    await process.start()
-    code = await process.ended()
-    (word,) = process.words
-    return code, word
-
-
 async def refusal(url: str, **login: Any) -> str:
     """What a worker or `dispatcher check` is told when it looks at this Redis."""
     with pytest.raises(QueueMisconfigured) as told:
@@ -176,7 +157,7 @@ async def test_a_worker_whom_redis_refuses_something_ends_at_its_start_with_one_
     )
     for user, password, code, says in cases:
         url = f"redis://{user}:{password}@127.0.0.1:{stage.redis.port}"
-        ended, word = await run_worker(stage, redis_url=url)
+        ended, word = await stage.run("worker", redis_url=url)
         assert ended == code, word
         assert word.startswith("dispatcher: ")
         assert says in word
@@ -202,11 +183,11 @@ async def with_tls(make_stage, tmp_path) -> tuple[Stage, Authority]:
 async def test_workers_in_flow_over_tls_with_certificates_on_both_sides(with_tls, close):
     """Nothing else changes: a reset and a kill under it cost what they cost without."""
     stage, authority = with_tls
-    await stage.emulator.script(latency=0.1)
+    await stage.emulator.script(latency=0.3)
     cert, key = authority.sign("worker")
     tls = {"redis_ca_file": authority.ca, "redis_cert_file": cert, "redis_key_file": key}
     first, second = await stage.crew(2, max_concurrent_requests=4, batch_size=50, **tls)
-    await stage.produce(1500)
+    await stage.produce(3000)
     await until(stage.emulator.accepted)
     second.redis.reset()
     stage.faults += 1
@@ -245,6 +226,6 @@ async def test_a_worker_that_does_not_trust_redis_ends_at_its_start_with_one_lin
         ({"redis_url": url, **missing}, "REDIS_CA_FILE: cannot read"),
         ({"redis_url": plain, "redis_ca_file": authority.ca}, "rediss://"),
     ):
-        code, word = await run_worker(stage, **settings)
+        code, word = await stage.run("worker", **settings)
         assert code == 2, word
         assert says in word

@@ -12,6 +12,7 @@ import itertools
 import json
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis.exceptions
-from harness.processes import EmulatorServer, RedisServer, WorkerProcess
+from harness.processes import EmulatorServer, Process, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
 from harness.waiting import until
 
@@ -150,6 +151,24 @@ class Stage:
             await until(lambda: self.leased(worker), what=f"{worker.name} holds its leases")
             worker.began = time.monotonic()
         return worker
+
+    async def run(self, command: str, **settings: Any) -> tuple[int, str]:
+        """A command that ends by itself: (exit code, the one line that it said to people)."""
+        values = {
+            "redis_url": f"unix://{self.redis.path}",
+            "credentials": self.emulator.keys,
+            "fcm_endpoint": f"http://127.0.0.1:{self.emulator.port}",
+            "http_port": 0,
+            "log_format": "json",
+            **settings,
+        }
+        environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
+        process = Process(command, [sys.executable, "-m", "dispatcher", command], environment)
+        self._stack.push_async_callback(_end, process)
+        await process.start()
+        code = await process.ended()
+        (word,) = process.words
+        return code, word
 
     async def crew(self, count: int, **settings: Any) -> list[WorkerProcess]:
         """Start several at once."""
