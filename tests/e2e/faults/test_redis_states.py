@@ -12,6 +12,7 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 from harness.processes import RedisServer
+from harness.proxy import Proxy
 from harness.stage import PROJECT, Stage
 from harness.waiting import until
 
@@ -95,6 +96,45 @@ async def test_the_master_becomes_a_replica_and_a_master_again(make_stage, close
     finally:
         await replica.kill()
         await replica.client.aclose()
+
+
+@pytest.mark.thorough
+async def test_failover_to_a_replica_that_lags(make_stage, close, tmp_path):
+    """What it never heard of is settled again by the one who had settled it: nothing is lost, and nothing sent twice."""
+    port, other = free_port(), free_port()
+    stage: Stage = await make_stage(redis_port=port, redis_options=QUICK)
+    async with Proxy(("127.0.0.1", port)) as link:
+        options = (*QUICK, "--replicaof", "127.0.0.1", str(link.port))
+        replica = RedisServer(tmp_path / "replica", other, options)
+        await replica.start()
+        try:
+            await until(lambda: follows(replica))
+            await stage.emulator.script(latency=0.1)
+            worker = await stage.worker(max_concurrent_requests=4, batch_size=50)
+            await stage.produce(3000)
+            await until(stage.emulator.accepted)
+            assert await stage.redis.client.wait(1, 5000) == 1
+            link.lost_down = True
+            settled = await stage.redis.client.xlen(stage.keys.outcomes(PROJECT))
+            await until(lambda: more_outcomes(stage, settled + 5))
+            await stage.note(worker, "failover under")
+            await stage.redis.kill()
+            await stage.redis.client.aclose()
+            await replica.client.replicaof("NO", "ONE")
+            stage.redis.client = replica.client
+            worker.redis.upstream = replica.path
+            worker.redis.reset()
+            await stage.settled()
+            found = await close(stage, counters=False)
+            assert found["duplicates"] == 0
+            assert worker.said("settled_again")
+        finally:
+            await replica.kill()
+            await replica.client.aclose()
+
+
+async def more_outcomes(stage: Stage, count: int) -> bool:
+    return await stage.redis.client.xlen(stage.keys.outcomes(PROJECT)) > count
 
 
 async def quiet(stage: Stage) -> bool:
