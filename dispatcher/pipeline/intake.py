@@ -158,6 +158,8 @@ class Intake:
         limits = project.limits
         project_id = project.id
         entries = await self._settling.settle_forgotten(project, stream, entries)
+        if not entries:
+            return
         jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
         if suspects:
             for job in jobs:
@@ -285,6 +287,7 @@ class Intake:
                         self._rest_until[key] = loop.time() + POLL_S
                         if not entries:
                             self._quiet.add(key)
+                    entries = self._settling.recall.unheld(loop.time(), project.held[stream], entries)
                     if entries:
                         await self.accept(project, stream, entries, epoch)
             except QueueError as error:
@@ -365,9 +368,11 @@ class Intake:
                     # Each stream may bring so many at once, and they share one room.
                     count = max(1, min(FIRST_READ, min(counts.values()) // len(keys)))
                     found = await self._queue.wait(keys, count, BLOCK_MS)
-                    for project_id, stream, entries in found:
+                    for project_id, stream, read in found:
                         self._quiet.discard((project_id, stream))
-                        await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
+                        project = self._projects[project_id]
+                        entries = self._settling.recall.unheld(loop.time(), project.held[stream], read)
+                        await self.accept(project, stream, entries, epochs[project_id])
             except QueueError as error:
                 for project_id in epochs:
                     self._projects[project_id].reconcile = True
@@ -378,7 +383,7 @@ class Intake:
                 self._room_changed.set()
 
     def _failed(self, error: QueueError) -> None:
-        self._settling.doubt()
+        self._settling.recall.doubt(asyncio.get_running_loop().time())
         if not self._failing:
             self._failing = True
             self._log.error("queue_unavailable", error=str(error))

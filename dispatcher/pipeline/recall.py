@@ -1,20 +1,23 @@
 """What was settled lately, in case Redis forgets it.
 
 A failover to an asynchronous replica, or a restart with an append-only file that lacks its last second, takes back the
-last settlements: their entries are there again, unsettled. Whoever settled them settles them again, from here, and
-does not send them a second time.
+last settlements and reads: their entries are there again, unsettled or unread. Whoever settled them settles them again,
+from here, and whoever has them already does not take them twice.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from dispatcher.model import Batch, Job, Stream
 from dispatcher.queue.reading import Entry
 from dispatcher.queue.settlement import Settled
+
+DOUBT_S = 60.0
+"""After a failed read, how long entries are held against what has happened here lately."""
 
 MOST_MESSAGES = 10_000
 MOST_BYTES = 8 << 20
@@ -46,6 +49,21 @@ class Recall:
         self._kept: deque[_Settlement] = deque()
         self._messages = 0
         self._nbytes = 0
+        self._doubt_until = float("-inf")
+
+    def doubt(self, loop_now: float) -> None:
+        """Redis was away, or gave back what was settled: it may have forgotten the last of what it was told."""
+        self._doubt_until = loop_now + DOUBT_S
+
+    def in_doubt(self, loop_now: float) -> bool:
+        """Whether that is not long ago."""
+        return loop_now < self._doubt_until
+
+    def unheld(self, loop_now: float, held: Collection[str], entries: list[Entry]) -> list[Entry]:
+        """Those of these entries, just read, that are not in this worker already."""
+        if not self.in_doubt(loop_now):
+            return entries
+        return [entry for entry in entries if entry[0] not in held]
 
     def note(self, batch: Batch, outcomes: list[bytes] | None, items: Sequence[Settled]) -> None:
         """Keep a settlement, and drop the oldest where it is too much.

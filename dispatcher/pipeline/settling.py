@@ -48,9 +48,6 @@ as many as one such project can have on the wire, and more."""
 WAITING = 64
 """Batches that may wait here before sending is held back."""
 
-DOUBT_S = 60.0
-"""After a failed read, how long entries are held against what was settled lately (`recall.py`)."""
-
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 """A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
@@ -104,8 +101,7 @@ class Settling:
         self._log = log
         self._finished: asyncio.Queue[Finished] = asyncio.Queue(WAITING)
         self._failing = False
-        self._recall = Recall()
-        self._doubt_until = float("-inf")
+        self.recall = Recall()
         self._runners: set[asyncio.Task[None]] = set()
         # Those that wait for Redis.
         self._stuck: set[asyncio.Task[None]] = set()
@@ -252,20 +248,16 @@ class Settling:
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
         if not reply.stale:
-            self._recall.note(batch, outcomes, conclusion.items)
+            self.recall.note(batch, outcomes, conclusion.items)
         self._count(project, batch, conclusion, reply)
-
-    def doubt(self) -> None:
-        """Redis was away, or gave back what was settled: it may have forgotten the last of what it was told."""
-        self._doubt_until = asyncio.get_running_loop().time() + DOUBT_S
 
     async def settle_forgotten(
         self, project: Project, stream: Stream, entries: Sequence[Entry]
     ) -> Sequence[Entry]:
         """Settle again those that were settled here, in a time of doubt (they were counted then); returns the rest."""
-        if asyncio.get_running_loop().time() >= self._doubt_until:
+        if not self.recall.in_doubt(asyncio.get_running_loop().time()):
             return entries
-        items, rest = self._recall.split(project.id, stream, entries)
+        items, rest = self.recall.split(project.id, stream, entries)
         if items:
             self._log.warning("settled_again", project=project.id, stream=stream, jobs=len(items))
             await self.insist(lambda: self._queue.settle(project.id, stream, project.lease.epoch, items))

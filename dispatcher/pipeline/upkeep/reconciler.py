@@ -94,5 +94,5 @@ class Reconciler(Duty):
                     await self._queue.release(project.id, stream, suspects)
                 entries = [(entry_id, fields) for entry_id, fields, crashes in adopted if not crashes]
                 # What is here again though it was settled: a failover has taken that back.
-                self._settling.doubt()
+                self._settling.recall.doubt(asyncio.get_running_loop().time())
                 await self._intake.accept(project, stream, entries, epoch)

@@ -42,6 +42,17 @@ def test_the_same_id_of_another_job_stream_or_project_is_another_job():
         assert recall.split(project, stream, [("1-0", fields)]) == ([], [("1-0", fields)])
 
 
+def test_in_doubt_what_is_here_already_is_not_taken_twice():
+    recall = Recall()
+    entries = [("1-0", FIELDS), ("2-0", FIELDS)]
+    assert recall.unheld(0.0, {"1-0"}, entries) == entries
+    recall.doubt(0.0)
+    assert recall.unheld(59.0, {"1-0"}, entries) == entries[1:]
+    assert recall.in_doubt(59.0)
+    assert recall.unheld(60.0, {"1-0"}, entries) == entries
+    assert not recall.in_doubt(60.0)
+
+
 def test_the_oldest_is_forgotten_first(monkeypatch):
     monkeypatch.setattr(module, "MOST_MESSAGES", 2)
     recall = Recall()

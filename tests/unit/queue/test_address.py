@@ -79,3 +79,26 @@ def test_no_message_repeats_the_password():
         with pytest.raises(SettingsError) as caught:
             parse_url(url)
         assert "hush" not in str(caught.value)
+
+
+def test_sentinels_and_clusters_speak_tls_too():
+    address = parse_url("rediss+sentinel://s1,s2/m/0")
+    assert (address.kind, address.tls, address.master) == ("sentinel", True, "m")
+    address = parse_url("rediss+cluster://c1")
+    assert (address.kind, address.tls) == ("cluster", True)
+    assert not parse_url("redis+cluster://c1").tls
+
+
+def test_a_certificate_file_that_holds_none_names_itself_and_the_mend(tmp_path):
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    with pytest.raises(SettingsError, match=r"REDIS_CA_FILE .*empty\.pem: no certificates in PEM form"):
+        parse_url("rediss://cache", ca_file=empty)
+    with pytest.raises(SettingsError, match=r"REDIS_CERT_FILE .*: no certificate with its private key in it"):
+        parse_url("rediss://cache", cert_file=empty)
+    with pytest.raises(SettingsError, match="is not its private key"):
+        parse_url("rediss://cache", cert_file=empty, key_file=empty)
+    with pytest.raises(SettingsError, match="REDIS_KEY_FILE is set without REDIS_CERT_FILE"):
+        parse_url("rediss://cache", key_file=empty)
+    with pytest.raises(SettingsError, match=r"REDIS_CA_FILE: cannot read .*none\.pem"):
+        parse_url("rediss://cache", ca_file=tmp_path / "none.pem")
