@@ -201,7 +201,7 @@ class TokenFile:
             place = self._place(first)
             if place is None:
                 place = 0
-                yield self._checked(first[0].encode("utf-8", "surrogateescape"), [1])
+                yield self._cells([(1, first)], place)
             while rows := [(reader.line_num, row) for row in islice(reader, CSV_ROWS)]:
                 self.line = rows[-1][0]
                 yield self._cells(rows, place)

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
-from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, SendResponse, Status, Stream
+from dispatcher.model import STREAMS, Action, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import dedup_origin
-from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out
+from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out, unsent_batch
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.resettling import Resettling
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.warned import Warned
 from dispatcher.policy.lanes import FairShare
@@ -85,6 +86,7 @@ class Intake:
         self._share = share
         self._packing = packing
         self._settling = settling
+        self._resettling = Resettling(queue, settling, log)
         self._metrics = metrics
         self._log = log
         self._warned = Warned(metrics, log)
@@ -157,7 +159,7 @@ class Intake:
         """
         limits = project.limits
         project_id = project.id
-        entries = await self._settling.settle_forgotten(project, stream, entries)
+        entries = await self._resettling.rest(project, stream, entries)
         if not entries:
             return
         jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
@@ -392,15 +394,3 @@ class Intake:
         if self._failing:
             self._failing = False
             self._log.info("queue_back")
-
-
-def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:
-    """Jobs that go to settling without a send, as a batch."""
-    return Batch(
-        project.id,
-        stream,
-        jobs,
-        size=sum(len(job.values) or 1 for job in jobs),
-        nbytes=sum(job.nbytes for job in jobs),
-        epoch=epoch,
-    )

@@ -65,14 +65,19 @@ class Recall:
             return entries
         return [entry for entry in entries if entry[0] not in held]
 
-    def note(self, batch: Batch, outcomes: list[bytes] | None, items: Sequence[Settled]) -> None:
+    def note(
+        self, batch: Batch, outcomes: list[bytes] | None, items: Sequence[Settled], stale: Sequence[str] = ()
+    ) -> None:
         """Keep a settlement, and drop the oldest where it is too much.
 
         Args:
-            batch: what was settled, all of it by this worker.
+            batch: what was settled.
             outcomes: of each job, if they were all accepted; None: see `items`.
             items: what became of each job.
+            stale: entries that others have settled: then it is not kept.
         """
+        if stale:
+            return
         self._kept.append(
             _Settlement(batch.project, batch.stream, batch.jobs, outcomes, items, batch.size, batch.nbytes)
         )

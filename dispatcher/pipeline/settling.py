@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -33,7 +33,6 @@ from dispatcher.pipeline.recall import Recall
 from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
-from dispatcher.queue.reading import Entry
 from dispatcher.queue.settlement import SettleReply
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -42,8 +41,7 @@ RUNNERS = 4
 """Settlements under way at a time: Redis works on one, the next are on their way to and from it."""
 
 MOST_RUNNERS = 256
-"""Where some of them wait for a server of a Cluster that is away, others take their places for the projects of the rest:
-as many as one such project can have on the wire, and more."""
+"""Where they wait for a server of a Cluster that is away, others take their places for the projects of the rest."""
 
 WAITING = 64
 """Batches that may wait here before sending is held back."""
@@ -51,6 +49,14 @@ WAITING = 64
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 """A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
+
+PUT_BACK_S = 1.0
+"""Longest wait of what is put back unsent, on top of the pause itself."""
+
+_VERDICTS = frozenset(
+    {Status.ACCEPTED, Status.DONE, Status.INVALID_TOKEN, Status.WRONG_PROJECT, Status.REJECTED}
+)
+"""How a message ends only after an answer of FCM about that message: such an answer says that the project is back."""
 
 _UNAUTHORIZED = frozenset({ErrorCode.AUTHENTICATION_ERROR, ErrorCode.MISMATCHED_CREDENTIAL})
 """Codes of a pause that another key may end."""
@@ -123,9 +129,8 @@ class Settling:
         self._runners.add(runner)
         runner.add_done_callback(self._runners.discard)
 
-    def _is_stuck(self) -> None:
-        """The task that calls waits for Redis: if no runner is left, another takes its place."""
-        task = asyncio.current_task()
+    def _is_stuck(self, task: asyncio.Task[None] | None) -> None:
+        """A runner waits for Redis: if no other is left, one more takes its place."""
         if task in self._runners and task not in self._stuck:
             self._stuck.add(task)
             crowd = len(self._runners)
@@ -156,7 +161,9 @@ class Settling:
                 await self.put(Finished(project, part, verdict=verdict))
 
     def _until_resumed(self, project: Project) -> Disposition:
-        delay = max(0.0, project.paused_until - self._queue.now())
+        # Nothing is promoted during a pause: it need not wait for the end that the pause has now, which may be
+        # brought forward. The second is for a half-open project, of which this would be read and put back again.
+        delay = min(PUT_BACK_S, max(0.0, project.paused_until - self._queue.now()))
         return Disposition(Action.PAUSE_PROJECT, delay=delay, counted=False)
 
     async def still_mine(self, project: Project, batch: Batch) -> Batch:
@@ -190,7 +197,7 @@ class Settling:
                     if not self._failing:
                         self._failing = True
                         self._log.error("settling_waits_for_redis", error=str(error))
-                    self._is_stuck()
+                    self._is_stuck(asyncio.current_task())
                     await asyncio.sleep(rest)
                     rest = min(rest * 2, RETRY_MOST_S)
                 else:
@@ -222,7 +229,8 @@ class Settling:
         else:
             if not finished.presets:
                 outcomes = conclude_accepted(batch, finished.responses, context)
-            self._learn(finished, context, loop_now, all_good=outcomes is not None)
+            if not batch.parcel:  # management tells nothing of how fast messages may go
+                self._learn(finished, context, loop_now, all_good=outcomes is not None)
             if outcomes is None:
                 conclusion = conclude(batch, finished.responses, finished.presets, context)
                 self._plan_retries(project, conclusion, context, loop_now)
@@ -230,8 +238,11 @@ class Settling:
                 conclusion = Conclusion([], Counter({(Status.ACCEPTED, ""): batch.size}), Counter())
         if conclusion.pause is not None:
             await self._pause(project, conclusion.pause, conclusion.pause_s)
-        elif project.probing and finished.verdict is None and len(finished.presets) < batch.size:
+        elif project.probing and self._tells(finished, conclusion):
             await self._probed(project, conclusion)
+        elif project.probing and finished.verdict is None:
+            # All of it was set aside, or it was management: the next batch is the probe.
+            await self.insist(lambda: self._queue.keep_probe(project.id))
         calls = 0
 
         def record() -> Awaitable[SettleReply]:
@@ -247,25 +258,16 @@ class Settling:
             reply.stale = []
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
-        if not reply.stale:
-            self.recall.note(batch, outcomes, conclusion.items)
+        self.recall.note(batch, outcomes, conclusion.items, reply.stale)
         self._count(project, batch, conclusion, reply)
 
-    async def settle_forgotten(
-        self, project: Project, stream: Stream, entries: Sequence[Entry]
-    ) -> Sequence[Entry]:
-        """Settle again those that were settled here, in a time of doubt (they were counted then); returns the rest."""
-        if not self.recall.in_doubt(asyncio.get_running_loop().time()):
-            return entries
-        items, rest = self.recall.split(project.id, stream, entries)
-        if items:
-            self._log.warning("settled_again", project=project.id, stream=stream, jobs=len(items))
-            await self.insist(lambda: self._queue.settle(project.id, stream, project.lease.epoch, items))
-            ids = [item.entry_id for item in items]
-            project.held[stream].difference_update(ids)
-            for watcher in project.watchers:
-                watcher.settled(stream, ids)
-        return rest
+    def _tells(self, finished: Finished, conclusion: Conclusion) -> bool:
+        """Whether a half-open project was tried by this batch.
+
+        A management job that was carried out shows that it is back; one that was not shows nothing.
+        """
+        sent = finished.verdict is None and len(finished.presets) < finished.batch.size
+        return sent and (_has_verdict(conclusion) or not finished.batch.parcel)
 
     def _record(
         self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion
@@ -299,8 +301,9 @@ class Settling:
         if findings.congested:
             if project.concurrency.congested(loop_now):
                 self._log.warning("concurrency_halved", project=project.id, limit=project.concurrency.limit)
-        else:
-            project.concurrency.succeeded(project.transport.requests(batch))
+        elif answers.total:
+            # Of what was set aside, or got no answer, nothing is learnt: it was no success.
+            project.concurrency.succeeded(min(project.transport.requests(batch), answers.total))
         context.pausing, context.doubtful = findings.pausing, findings.doubtful
         # `due` holds retries, and scheduled jobs at their first send.
         first = (
@@ -335,8 +338,11 @@ class Settling:
             await self._settle(Finished(project, batch, verdict=self._until_resumed(project)))
 
     async def _probed(self, project: Project, conclusion: Conclusion) -> None:
-        """The probe of a half-open project has been answered: any verdict on a message means that it is back."""
-        if not conclusion.ended:
+        """The probe of a half-open project has been answered: any verdict on a message means that it is back.
+
+        A message that ends for want of an answer (given up, expired meanwhile) says nothing of that.
+        """
+        if not _has_verdict(conclusion):
             silence = Disposition(
                 Action.PAUSE_PROJECT, ErrorCode.SERVER_UNAVAILABLE, reason="the probe had no usable answer"
             )
@@ -377,8 +383,9 @@ class Settling:
         metrics = self._metrics
         for (status, code), count in conclusion.ended.items():
             metrics.messages.of(project.id, status, code).inc(count)
-        for (action, code), count in conclusion.waits.items():
-            metrics.retries.of(project.id, code or action).inc(count)
+        for (_, code), count in conclusion.waits.items():
+            if code:  # none: it has not been sent, but waits for its time, its target or its project
+                metrics.retries.of(project.id, code).inc(count)
         if conclusion.ended:
             self._time(batch, conclusion, reply.now)
         if conclusion.possible_duplicates or reply.late:
@@ -386,3 +393,7 @@ class Settling:
         if reply.stale:
             metrics.stale_settlements.of(project.id).inc(len(reply.stale))
             self._log.warning("stale_settlements", project=project.id, jobs=len(reply.stale))
+
+
+def _has_verdict(conclusion: Conclusion) -> bool:
+    return any(status in _VERDICTS for status, _ in conclusion.ended)

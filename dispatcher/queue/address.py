@@ -82,7 +82,9 @@ def parse_url(url: str, **login: Unpack[Login]) -> Address:
     if kind is None or not sep:
         # Without a scheme the whole text may be a login: it is not repeated.
         named = f"unknown scheme {scheme!r}" if sep else "no scheme"
-        raise SettingsError(f"REDIS_URL: {named}; use one of {', '.join(f'{name}://' for name in _KINDS)}")
+        raise SettingsError(
+            f"DISPATCHER_REDIS_URL: {named}; use one of {', '.join(f'{name}://' for name in _KINDS)}"
+        )
     who, _, location = rest.rpartition("@")
     if who.startswith("/"):  # unix:///a@b is a path
         who, location = "", rest
@@ -97,11 +99,13 @@ def parse_url(url: str, **login: Unpack[Login]) -> Address:
     location, _, query = location.partition("?")
     options = parse_qs(query)
     if set(options) - {"db"} or "#" in location:
-        raise SettingsError(f"REDIS_URL: unknown option in {query or location!r}; only db is known")
+        raise SettingsError(
+            f"DISPATCHER_REDIS_URL: unknown option in {query or location!r}; only db is known"
+        )
     names, _, path = location.partition("/")
     if kind == "unix":
         if names or not path:
-            raise SettingsError("REDIS_URL: a unix URL needs a path, as unix:///run/redis.sock")
+            raise SettingsError("DISPATCHER_REDIS_URL: a unix URL needs a path, as unix:///run/redis.sock")
         db = _db(options.get("db", ["0"])[0])
         return Address(kind, path=unquote(f"/{path}"), db=db, username=username, password=password)
     parts = [part for part in path.split("/") if part]
@@ -109,17 +113,17 @@ def parse_url(url: str, **login: Unpack[Login]) -> Address:
     if kind == "sentinel":
         if not parts:
             raise SettingsError(
-                "REDIS_URL: a sentinel URL names its master: redis+sentinel://h1,h2/mymaster/0"
+                "DISPATCHER_REDIS_URL: a sentinel URL names its master: redis+sentinel://h1,h2/mymaster/0"
             )
         master = parts.pop(0)
     db = _db(parts.pop(0) if parts else options.get("db", ["0"])[0])
     if parts or (kind == "cluster" and db):
         raise SettingsError(
-            "REDIS_URL: more in the path than this kind of URL has (Cluster knows no databases)"
+            "DISPATCHER_REDIS_URL: more in the path than this kind of URL has (Cluster knows no databases)"
         )
     hosts = tuple(_host(name, _DEFAULT_PORT[kind]) for name in names.split(",") if name)
     if kind == "direct" and len(hosts) > 1:
-        raise SettingsError("REDIS_URL: several hosts need redis+sentinel:// or redis+cluster://")
+        raise SettingsError("DISPATCHER_REDIS_URL: several hosts need redis+sentinel:// or redis+cluster://")
     return Address(
         kind,
         hosts or (("localhost", _DEFAULT_PORT[kind]),),
@@ -136,7 +140,7 @@ def _read_password(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"REDIS_PASSWORD_FILE: cannot read {path}: {error}") from error
+        raise SettingsError(f"DISPATCHER_REDIS_PASSWORD_FILE: cannot read {path}: {error}") from error
 
 
 def _check_certificates(tls: bool, files: dict[str, str]) -> None:
@@ -145,15 +149,17 @@ def _check_certificates(tls: bool, files: dict[str, str]) -> None:
     if given and not tls:
         # Whoever names a certificate takes the connection for encrypted.
         raise SettingsError(
-            f"REDIS_{given[0].upper()} is set, but REDIS_URL speaks no TLS: begin it with rediss:// "
+            f"DISPATCHER_REDIS_{given[0].upper()} is set, but DISPATCHER_REDIS_URL speaks no TLS: begin it with rediss:// "
             "(or rediss+sentinel://, rediss+cluster://), or leave the file out"
         )
     if files["key_file"] and not files["cert_file"]:
-        raise SettingsError("REDIS_KEY_FILE is set without REDIS_CERT_FILE: name the certificate, too")
+        raise SettingsError(
+            "DISPATCHER_REDIS_KEY_FILE is set without DISPATCHER_REDIS_CERT_FILE: name the certificate, too"
+        )
     if files["ca_file"]:
-        _try_file("REDIS_CA_FILE", files["ca_file"], "no certificates in PEM form in it", _load_ca)
+        _try_file("DISPATCHER_REDIS_CA_FILE", files["ca_file"], "no certificates in PEM form in it", _load_ca)
     if files["cert_file"]:
-        lack = "no certificate with its private key in it; name the key's file in REDIS_KEY_FILE"
+        lack = "no certificate with its private key in it; name the key's file in DISPATCHER_REDIS_KEY_FILE"
         if files["key_file"]:
             lack = f"no certificate in it, or {files['key_file']} is not its private key"
 
@@ -161,7 +167,7 @@ def _check_certificates(tls: bool, files: dict[str, str]) -> None:
             # Never asks on the terminal: a key with a passphrase is refused.
             context.load_cert_chain(path, files["key_file"] or None, password=lambda: "")
 
-        _try_file("REDIS_CERT_FILE", files["cert_file"], lack, load)
+        _try_file("DISPATCHER_REDIS_CERT_FILE", files["cert_file"], lack, load)
 
 
 def _load_ca(context: ssl.SSLContext, path: str) -> None:
@@ -181,7 +187,7 @@ def _try_file(name: str, path: str, lack: str, load: Callable[[ssl.SSLContext, s
 
 def _db(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise SettingsError(f"REDIS_URL: the database is a number, not {text!r}")
+        raise SettingsError(f"DISPATCHER_REDIS_URL: the database is a number, not {text!r}")
     return int(text)
 
 
@@ -192,5 +198,5 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     else:
         host, _, port = text.partition(":")
     if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
-        raise SettingsError(f"REDIS_URL: cannot read host and port in {text!r}")
+        raise SettingsError(f"DISPATCHER_REDIS_URL: cannot read host and port in {text!r}")
     return host, int(port) if port else default_port

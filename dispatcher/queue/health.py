@@ -122,7 +122,7 @@ def _refuse(facts: dict[str, str], *, cluster: bool) -> None:
         raise QueueMisconfigured(f"Redis {version} is too old: 6.2 is needed, 7.4 or newer recommended")
     if facts.get("redis_mode") == "cluster" and not cluster:
         raise QueueMisconfigured(
-            "this server is part of a Cluster: use redis+cluster://host,host as REDIS_URL"
+            "this server is part of a Cluster: use redis+cluster://host,host as DISPATCHER_REDIS_URL"
         )
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy.startswith("allkeys"):
@@ -131,7 +131,7 @@ def _refuse(facts: dict[str, str], *, cluster: bool) -> None:
         )
     if facts.get("role") == "slave":
         raise QueueUnavailable(
-            "this Redis is a replica and takes no writes: point REDIS_URL at the master, or use redis+sentinel://"
+            "this Redis is a replica and takes no writes: point DISPATCHER_REDIS_URL at the master, or use redis+sentinel://"
         )
 
 

@@ -55,7 +55,7 @@ class LeaseKeeper(Duty):
                     lease.held_since = asked
                     project.reconcile = True
                 lease.valid_until = asked + self._lease_s
-                project.wake.set()
+                project.awaken()
         await self.for_each(
             [p for p in self._projects.values() if p.id in renewal.lost or not p.lease.ever_held],
             self._acquire,
@@ -78,4 +78,4 @@ class LeaseKeeper(Duty):
         lease.valid_until = asked + self._lease_s
         lease.held_since = asked
         project.reconcile = lease.epoch > 1
-        project.wake.set()
+        project.awaken()

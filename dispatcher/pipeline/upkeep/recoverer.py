@@ -13,7 +13,8 @@ from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Disposition, ErrorCode, Status, Stream
-from dispatcher.pipeline.intake import Intake, unsent_batch
+from dispatcher.pipeline.intake import Intake
+from dispatcher.pipeline.ordering import unsent_batch
 from dispatcher.pipeline.project import Project, Watcher
 from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.settling import Finished, Settling

@@ -83,7 +83,7 @@ async def test_the_master_becomes_a_replica_and_a_master_again(make_stage, close
         # The two agree before they change places: what is measured is READONLY, not asynchronous replication.
         await stage.redis.client.execute_command("FAILOVER", "TO", "127.0.0.1", other)
         await until(lambda: is_master(replica))
-        with pytest.raises(QueueUnavailable, match="point REDIS_URL at the master"):
+        with pytest.raises(QueueUnavailable, match="point DISPATCHER_REDIS_URL at the master"):
             await look(f"redis://127.0.0.1:{port}")
         arrived = -1
         while arrived != (arrived := await stage.emulator.arrived()):

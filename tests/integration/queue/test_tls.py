@@ -121,5 +121,7 @@ def running(command) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
 def test_a_file_without_tls_is_a_wrong_setting(name, authority):
-    with pytest.raises(SettingsError, match=f"REDIS_{name.upper()} is set, but REDIS_URL speaks no TLS"):
+    with pytest.raises(
+        SettingsError, match=f"REDIS_{name.upper()} is set, but DISPATCHER_REDIS_URL speaks no TLS"
+    ):
         Queue.at("redis://localhost", consumer="me", **{name: authority.ca})

@@ -98,7 +98,7 @@ def test_a_certificate_file_that_holds_none_names_itself_and_the_mend(tmp_path):
         parse_url("rediss://cache", cert_file=empty)
     with pytest.raises(SettingsError, match="is not its private key"):
         parse_url("rediss://cache", cert_file=empty, key_file=empty)
-    with pytest.raises(SettingsError, match="REDIS_KEY_FILE is set without REDIS_CERT_FILE"):
+    with pytest.raises(SettingsError, match="REDIS_KEY_FILE is set without DISPATCHER_REDIS_CERT_FILE"):
         parse_url("rediss://cache", key_file=empty)
     with pytest.raises(SettingsError, match=r"REDIS_CA_FILE: cannot read .*none\.pem"):
         parse_url("rediss://cache", ca_file=tmp_path / "none.pem")

@@ -35,7 +35,7 @@ def test_a_policy_that_drops_only_what_runs_out_is_a_caution(policy):
         ({"maxmemory_policy": "allkeys-lru"}, QueueMisconfigured, "set it to noeviction"),
         ({"maxmemory_policy": "allkeys-random"}, QueueMisconfigured, "set it to noeviction"),
         ({"redis_mode": "cluster"}, QueueMisconfigured, "use redis.cluster:"),
-        ({"role": "slave"}, QueueUnavailable, "point REDIS_URL at the master"),
+        ({"role": "slave"}, QueueUnavailable, "point DISPATCHER_REDIS_URL at the master"),
     ],
 )
 def test_what_no_job_may_be_trusted_to_is_refused(facts, error, mend):
