@@ -156,7 +156,7 @@ def keys_of(keys: Keys, project: str) -> list[str]:
         keys.lease(project, "check"),
         *(keys.stream(project, stream) for stream in STREAMS),
         *(keys.delayed(project), keys.delayed_jobs(project), keys.outcomes(project), keys.dead(project)),
-        *(keys.control(project), keys.pauses(project), keys.quota(project)),
+        *(keys.control(project), keys.pauses(project), keys.quota(project), keys.quota_management(project)),
         *(keys.dedup(project, "check"), keys.campaign(project, "check")),
     ]
 

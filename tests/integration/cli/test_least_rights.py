@@ -220,7 +220,7 @@ def complaint(url, *projects):
 )
 def test_a_key_that_a_worker_may_not_use_is_named(users, missing):
     kinds = ["jobs:high", "jobs:due", "jobs:normal", "jobs:bulk", "delayed", "delayed:jobs", "outcomes"]
-    kinds += ["dead", "control", "pauses", "quota", "dedup:*", "lease:check", "campaign:*", "check"]
+    kinds += ["dead", "control", "pauses", "quota*", "dedup:*", "lease:check", "campaign:*", "check"]
     patterns = [f"~fcm:{{*}}:{kind}" for kind in kinds if kind != missing]
     users.become([rule for rule in printed(WORKER) if not rule.startswith("~")] + patterns)
     text = complaint(users.url, P)
