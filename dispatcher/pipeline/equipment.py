@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from dispatcher.errors import SettingsError
 from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.store import login_of
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
@@ -60,7 +61,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     Raises:
         SettingsError: the file with the password of Redis cannot be read.
     """
-    address = parse_url(settings.require_redis_url(), settings.redis_password_file)
+    address = parse_url(settings.require_redis_url(), **login_of(settings))
     found = {"password of Redis": address.password or ""}
     for project in ("", *settings.tabled_projects):
         values = settings.project(project) if project else settings
