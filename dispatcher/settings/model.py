@@ -72,7 +72,7 @@ class ProjectValues(BaseModel):
     )
     legacy_key_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="File that holds the server key for legacy services; `legacy` needs it, and management jobs are signed with it where `CREDENTIALS` is `none`. Read again when it changes",
+        description="File that holds the server key for legacy services; `legacy` needs it, and management jobs are signed with it where `DISPATCHER_CREDENTIALS` is `none`. Read again when it changes",
     )
     http_version: Annotated[Literal["auto", "1.1", "2"], OneOf(("auto", "1.1", "2"))] = Field(
         default="auto",
