@@ -83,9 +83,19 @@ OPERATOR = Task(
     ("*",),
     (
         *_SCRIPTS,
-        *("time", "scan", "pttl", "hdel", "hexists", "hget", "hgetall", "hincrby", "hscan", "hset"),
+        *("time", "scan", "exists", "pttl", "hdel", "hexists", "hget", "hgetall", "hincrby", "hscan", "hset"),
         *("xadd", "xdel", "xlen", "xpending", "xrange", "xread", "xrevrange", "xinfo|stream"),
-        *("zadd", "zcard", "zcount", "zrange", "zrem", "zrevrangebyscore", "zscore"),
+        *(
+            "zadd",
+            "zcard",
+            "zcount",
+            "zmscore",
+            "zrange",
+            "zrangebyscore",
+            "zrem",
+            "zrevrangebyscore",
+            "zscore",
+        ),
     ),
 )
 TASKS = (WORKER, PRODUCER, READER, GROUP_READER, OPERATOR)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.cli.check_sending import check_sending
+from dispatcher.cli.check_sending import check_sending, load_keys
 from dispatcher.client import UpstreamReader
 from dispatcher.settings import Settings
 
@@ -397,7 +397,9 @@ async def test_dispatcher_check_tells_whether_the_wire_will_do(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stranger").write_text("AAAAwrong:key")
     settings = Settings.load(None, environment(server.url, emulator, **(way(emulator) | wrong)))
-    finding = next(found for found in await check_sending(settings, send=True) if found.part == "endpoint")
+    keyring, _ = await load_keys(settings)
+    findings = await check_sending(settings, keyring, send=True)
+    finding = next(found for found in findings if found.part == "endpoint")
     assert (finding.ok, said in finding.text) == (ok, True), finding
     await until(lambda: emulator.get("xmpp")["connections"] == {})
 
