@@ -96,8 +96,8 @@ LOCK := $(OPS)/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 	--no-emit-index-url
 
 lock: $(OPS_STAMP)
-	$(LOCK) pyproject.toml --extra otel -o requirements.lock
-	$(LOCK) pyproject.toml --extra otel --extra emulator -c requirements.lock -o requirements-emulator.lock
+	$(LOCK) pyproject.toml --extra otel --extra xmpp -o requirements.lock
+	$(LOCK) pyproject.toml --extra otel --extra xmpp --extra emulator -c requirements.lock -o requirements-emulator.lock
 	echo 'setuptools>=77' | $(LOCK) - -o requirements-build.lock
 
 # The README's tables and the JSON schemas, made anew from the code.
