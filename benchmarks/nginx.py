@@ -35,7 +35,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams 100;  # as Google's
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
-    location = /token {{  # of OAuth, for clients that cannot do without one
+    location ~ /token$ {{  # of OAuth, for clients that cannot do without one
       default_type application/json;
       return 200 '{{"access_token":"bench","expires_in":3600,"token_type":"Bearer"}}';
     }}
@@ -65,6 +65,10 @@ class Nginx:
         _write_certificate(folder)
         text = CONF.format(folder=folder, port=self.port, status=self._status)
         (folder / "nginx.conf").write_text(text)
+
+    def connections(self) -> int:
+        """Connections accepted so far."""
+        return self.counts()[0]
 
     def counts(self) -> tuple[int, int]:
         """Connections accepted (a TLS handshake each) and requests served so far, these looks left out."""

@@ -85,6 +85,12 @@ def server(latency_ms: float = 0.0) -> Iterator[str]:
         yield f"http://127.0.0.1:{first_number(child)}"
 
 
+def connections(url: str) -> int:
+    """Connections that `server` has accepted so far, this look left out."""
+    with urllib.request.urlopen(f"{url}/counts", timeout=10) as answer:
+        return int(answer.read()) - 1
+
+
 @contextmanager
 def delayed(port: int, latency_ms: float) -> Iterator[int]:
     """A port from which answers of another come so much later; yields its number."""
