@@ -63,7 +63,11 @@ NODE = INTEROP / "node"
 PEERS = (
     Peer("python firebase-admin 7.7 `send_each`", "send_each", SHARED / "firebase-admin-7", "v1", 1_000),
     Peer(
-        "python firebase-admin 7.7 `send_each_async`", "send_each_async", SHARED / "firebase-admin-7", "v1-h2", 1_000
+        "python firebase-admin 7.7 `send_each_async`",
+        "send_each_async",
+        SHARED / "firebase-admin-7",
+        "v1-h2",
+        1_000,
     ),
     Peer("python firebase-admin 6.9 `send_all`", "send_all", SHARED / "firebase-admin-6", "batch", 2_000),
     Peer("python async-firebase 6.4 `send_each`", "async_firebase", PYTHON / "async-firebase", "v1", 1_000),
@@ -113,7 +117,12 @@ def run_peer(peer: Peer, grounds: Grounds) -> dict[str, float]:
     """One round of a client or a queue."""
     plain = peer.wire == "batch"
     url = grounds.plain if plain else grounds.tls.url
-    given = {"messages": peer.messages, "url": url, "key": str(grounds.keys[plain]), "redis": grounds.store.url}
+    given = {
+        "messages": peer.messages,
+        "url": url,
+        "key": str(grounds.keys[plain]),
+        "redis": grounds.store.url,
+    }
     # Nothing of this process's environment but what starts a program: no proxy, no credentials of the user's.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     if peer.call in ("sendAll", "sendEach", "sendMulticast"):
@@ -184,7 +193,11 @@ def main() -> None:
     peers = [peer for peer in peers if not asked.only or peer.call in asked.only]
     cases = [case._replace(jobs=case.jobs // share) for case in WORKERS]
     cases = cases if not asked.only or "worker" in asked.only else []
-    missing = [str(peer.home) for peer in peers if not any((peer.home / part / ".installed").exists() for part in ("", "node_modules"))]
+    missing = [
+        str(peer.home)
+        for peer in peers
+        if not any((peer.home / part / ".installed").exists() for part in ("", "node_modules"))
+    ]
     if missing:
         raise SystemExit(f"not installed (make bench-peers): {', '.join(missing)}")
     rounds: dict[str, list[dict[str, float]]] = {}
@@ -202,7 +215,10 @@ def main() -> None:
                 rounds.setdefault(peer.name, []).append(run_peer(peer, grounds))
             for name, found in rounds.items():
                 last = found[-1]
-                print(f"{number + 1} {name:45} {last['msg_per_s']:>9,.0f} msg/s {last['cpu_us']:>8.1f} us", flush=True)
+                print(
+                    f"{number + 1} {name:45} {last['msg_per_s']:>9,.0f} msg/s {last['cpu_us']:>8.1f} us",
+                    flush=True,
+                )
     rows = [
         {
             "name": name,

@@ -1,6 +1,6 @@
 """A wire of some length: whatever a server answers comes so many milliseconds later. Bytes only, so TLS passes.
 
-    python benchmarks/delay.py PORT LATENCY_MS
+python benchmarks/delay.py PORT LATENCY_MS
 """
 
 from __future__ import annotations

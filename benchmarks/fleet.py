@@ -100,7 +100,9 @@ def throttled(workers: int, seed: int) -> dict[str, Any]:
 
 def campaign(messages: int, workers: int, projects: int, seed: int, *, troubled: bool) -> dict[str, Any]:
     """A campaign from its first message to its last outcome."""
-    troubles = (Trouble(600.0, 900.0),) if troubled and projects == 1 else (Trouble(30.0, 90.0),) if troubled else ()
+    troubles = (
+        (Trouble(600.0, 900.0),) if troubled and projects == 1 else (Trouble(30.0, 90.0),) if troubled else ()
+    )
     fleet = Fleet(
         workers, projects, messages // projects, seed=seed, per_minute=QUOTA, cost_s=CPU_S, use=USE, grain=500,
         troubles=troubles,

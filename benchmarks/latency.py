@@ -103,7 +103,13 @@ def measure(
     found = outcomes(client, lane)
     began = min(at for at, _ in found) + WARM_S * 1000
     counted = [wait for at, wait in found if at >= began]
-    row = {"wire": wire, "lane": lane, "rate": rate, "messages": len(counted), "generator_behind_ms": round(behind, 1)}
+    row = {
+        "wire": wire,
+        "lane": lane,
+        "rate": rate,
+        "messages": len(counted),
+        "generator_behind_ms": round(behind, 1),
+    }
     if bulk:
         row |= {"bulk": bulk, "bulk_a_second": round((bulk - bulk_left) / (WARM_S + seconds))}
     return row | percentiles(counted)

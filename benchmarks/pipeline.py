@@ -140,9 +140,7 @@ class Servers:
             return self._stack.enter_context(server(latency_ms))
         running = self._stack.enter_context(nginx())
         if latency_ms:
-            running.url = (
-                f"https://127.0.0.1:{self._stack.enter_context(delayed(running.port, latency_ms))}"
-            )
+            running.url = f"https://127.0.0.1:{self._stack.enter_context(delayed(running.port, latency_ms))}"
         return running
 
 

@@ -24,7 +24,9 @@ PARTS = [
     + b"\r\n"
     for number in range(1, 501)
 ]
-NAMED = [part.replace(b"ID: response-%d\r" % n, b"ID: <response-1 + %d>\r" % n) for n, part in enumerate(PARTS, 1)]
+NAMED = [
+    part.replace(b"ID: response-%d\r" % n, b"ID: <response-1 + %d>\r" % n) for n, part in enumerate(PARTS, 1)
+]
 """For clients that name their parts `<... + 1>`, and insist on being answered so."""
 
 

@@ -13,6 +13,7 @@ from itertools import count
 from random import Random
 
 import msgspec
+
 from dispatcher.model import Action, Batch, Job, SendError
 from dispatcher.pipeline.project import BURST_S
 from dispatcher.policy.asking import wait_to_ask
@@ -191,7 +192,9 @@ class SimulatedWorker:
 
     def _send(self, place: Place) -> None:
         """Sending: admit what the quota grants."""
-        while place.waiting and not place.asking and not place.paused and place.concurrency.free(high=False) > 0:
+        while (
+            place.waiting and not place.asking and not place.paused and place.concurrency.free(high=False) > 0
+        ):
             batch, now = place.waiting[0], self._clock.now
             place.queue.asks += 1
             reply = place.queue.shared.grant(

@@ -15,7 +15,9 @@ ENDLESS = 10**9
 
 
 def fleet(workers=4, projects=2, messages=ENDLESS, **more):
-    return Fleet(workers, projects, messages, **{"seed": 3, "per_minute": QUOTA, "cost_s": 2e-5, "grain": 50, **more})
+    return Fleet(
+        workers, projects, messages, **{"seed": 3, "per_minute": QUOTA, "cost_s": 2e-5, "grain": 50, **more}
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 4, 30])

@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 NAME = b'{"name":"projects/demo-orchard-41/messages/1"}'
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(NAME), NAME)
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(NAME),
+    NAME,
+)
 
 
 class Patient:
@@ -37,7 +40,10 @@ class Patient:
 
 @pytest.mark.parametrize(
     ("lane", "at_once"),
-    [pytest.param("normal", 27, id="all but the tenth kept for high"), pytest.param("high", 30, id="all of them")],
+    [
+        pytest.param("normal", 27, id="all but the tenth kept for high"),
+        pytest.param("high", 30, id="all of them"),
+    ],
 )
 async def test_a_second_batch_does_not_wait_for_the_first_while_most_of_its_slots_are_free(
     serve, desk, lane, at_once

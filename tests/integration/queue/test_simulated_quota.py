@@ -74,11 +74,19 @@ async def test_the_twin_and_the_scripts_agree(queue, redis_client, seed):
     await stand(redis_client, twin, now_us // 1000)
 
     if call == "grant":
-        n, high, per_minute = dice.choice([1, 50, 500]), dice.random() < 0.3, dice.choice([600, 60_000, 600_000])
+        n, high, per_minute = (
+            dice.choice([1, 50, 500]),
+            dice.random() < 0.3,
+            dice.choice([600, 60_000, 600_000]),
+        )
         grant = await queue.grant(P, n, high=high, per_minute=per_minute, use=0.9)
         now_us = round(grant.now * 1e6)
         reply = twin.grant(now_us, n, cost=60e6 / (per_minute * 0.9), depth=5e5, high=high, consumer="me")
-        assert (grant.granted, grant.max_batch, grant.circuit) == (reply.granted, reply.largest, reply.circuit)
+        assert (grant.granted, grant.max_batch, grant.circuit) == (
+            reply.granted,
+            reply.largest,
+            reply.circuit,
+        )
         # The ramp is reckoned from a whole millisecond on either side of a microsecond.
         assert grant.wait * 1e6 == pytest.approx(reply.wait, rel=1e-4, abs=1100)
         assert grant.open_until * 1000 == pytest.approx(reply.pause_end)
