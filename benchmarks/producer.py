@@ -134,8 +134,8 @@ def main() -> None:
         chosen.rounds, chosen.jobs, chosen.tokens = 1, chosen.jobs // 4, chosen.tokens // 4
     rows = []
     if chosen.only != "tokens":
-        for what in ("send_many", "send_many, options", "send_many, sync"):
-            rows.append(measure(what, chosen.jobs, "", chosen.rounds))
+        kinds = ("send_many", "send_many, options", "send_many, sync")
+        rows += [measure(what, chosen.jobs, "", chosen.rounds) for what in kinds]
     if chosen.only != "jobs":
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "tokens.txt"

@@ -28,4 +28,4 @@ def wait_to_ask(told: float, refusals: int, chance: float) -> float:
     """
     if refusals < 2:
         return told
-    return told + chance * min(MOST_SPREAD, SPREAD * 2 ** min(refusals - 2, _LAST_DOUBLING))
+    return told + chance * min(MOST_SPREAD, SPREAD * 2.0 ** min(refusals - 2, _LAST_DOUBLING))
