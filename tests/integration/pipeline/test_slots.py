@@ -55,8 +55,10 @@ async def test_a_second_batch_does_not_wait_for_the_first_while_most_of_its_slot
     await serve(
         fcm_endpoint=f"http://127.0.0.1:{port}", credentials="none", projects=desk.project, transport="v1",
         http_version="1.1", batch_size=16, max_concurrent_requests=30,
+        linger_ms=1000,
+        request_timeout_s=60,
     )  # fmt: skip
-    outcomes = await desk.outcomes(64)
+    outcomes = await desk.outcomes(64, within=60)
     server.close()
     assert {outcome["status"] for outcome in outcomes} == {"accepted"}
     assert {outcome["attempts"] for outcome in outcomes} == {1}
