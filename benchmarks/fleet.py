@@ -69,6 +69,9 @@ def outage(workers: int, projects: int, seed: int) -> dict[str, Any]:
         "workers": workers,
         "projects": projects,
         "outage_s": end - start,
+        "peak_second_before": round(
+            max(fleet.service.most_in(name, 1, 0, start) for name in names) / rate, 3
+        ),
         "peak_second_after": round(max(fleet.service.most_in(name, 1, end) for name in names) / rate, 3),
         "most_a_minute": round(max(fleet.service.most_in(name, 60) for name in names) / per_minute, 3),
         "rate_after": round(sum(after) / len(after), 3),
@@ -100,9 +103,10 @@ def throttled(workers: int, seed: int) -> dict[str, Any]:
 
 def campaign(messages: int, workers: int, projects: int, seed: int, *, troubled: bool) -> dict[str, Any]:
     """A campaign from its first message to its last outcome."""
-    troubles = (
-        (Trouble(600.0, 900.0),) if troubled and projects == 1 else (Trouble(30.0, 90.0),) if troubled else ()
-    )
+    could = min(QUOTA / 60 * USE * projects, workers / CPU_S)
+    least = messages / could
+    # A third of the way in: five minutes, or as long as it had taken to get there.
+    troubles = (Trouble(least / 3, least / 3 + min(300.0, least / 3)),) if troubled else ()
     fleet = Fleet(
         workers, projects, messages // projects, seed=seed, per_minute=QUOTA, cost_s=CPU_S, use=USE, grain=500,
         troubles=troubles,
@@ -112,14 +116,13 @@ def campaign(messages: int, workers: int, projects: int, seed: int, *, troubled:
     for queue in fleet.queues.values():
         for status, count in queue.ended.items():
             ended[status] = ended.get(status, 0) + count
-    could = min(QUOTA / 60 * USE * projects, workers / CPU_S)
     return {
         "messages": messages,
         "workers": workers,
         "projects": projects,
-        "outage_s": sum(trouble.end - trouble.start for trouble in troubles),
+        "outage_s": round(sum(trouble.end - trouble.start for trouble in troubles)),
         "seconds": round(took, 1),
-        "least_seconds": round(messages / could, 1),
+        "least_seconds": round(least, 1),
         "most_a_minute": round(max(fleet.service.most_in(name, 60) for name in fleet.queues) / QUOTA, 3),
         "ended": ended,
     }
@@ -131,7 +134,7 @@ def main() -> None:
     )
     options.add_argument("--only", nargs="*", default=["quota", "outage", "throttled", "campaign"])
     options.add_argument("--workers", nargs="*", type=int, default=[1, 5, 20, 50, 200])
-    options.add_argument("--seconds", type=float, default=75.0, help="of simulated time, in `quota`")
+    options.add_argument("--seconds", type=float, default=65.0, help="of simulated time, in `quota`")
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--quick", action="store_true", help="up to 20 workers, a tenth of the campaign")
     options.add_argument("--dry", action="store_true", help="print only")

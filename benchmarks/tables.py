@@ -144,7 +144,7 @@ def fleet(figures: Row) -> str:
         ended = row["ended"]
         text += (
             f"\nAn outage of {row['outage_s']:g} s for all of {row['projects']} projects and {row['workers']} workers: in "
-            f"the worst second after it {row['peak_second_after']:.2f} of the rate, in the worst minute "
+            f"the worst second after it {row['peak_second_after']:.2f} of the rate (before it {row['peak_second_before']:.2f}), in the worst minute "
             f"{row['most_a_minute']:.2f} of the quota; {row['rate_after']:.2f} of the rate from 5 s after it on; of "
             f"{sum(ended.values()):,} messages {ended.get('failed', 0):,} ended as `failed`.\n"
         )

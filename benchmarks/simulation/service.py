@@ -82,14 +82,14 @@ class Service:
         self.accepted[project] += messages
         return None
 
-    def most_in(self, project: str, seconds: float, since: float = 0.0) -> int:
-        """The most messages that came within any window of so many seconds, to a tenth."""
+    def most_in(self, project: str, seconds: float, since: float = 0.0, until: float = float("inf")) -> int:
+        """The most messages that came within any window of so many seconds, to a tenth, from `since` to `until`."""
         counts = self.arrivals.get(project, Counter())
         if not counts:
             return 0
         width, first = round(seconds * TENTH), int(since * TENTH)
         most = held = 0
-        for tenth in range(first, max(counts) + 1):
+        for tenth in range(first, int(min(max(counts) + 1, until * TENTH))):
             held += counts[tenth] - (counts[tenth - width] if tenth - width >= first else 0)
             most = max(most, held)
         return most
