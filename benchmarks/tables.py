@@ -129,6 +129,22 @@ def producer(figures: Row) -> str:
     )  # fmt: skip
 
 
+def legacy(figures: Row) -> str:
+    return when(figures) + table(
+        ["jobs", "recipients", "a second (wall)", "a second of worker CPU", "worker CPU us each"],
+        (
+            [
+                row["kind"],
+                f"{row['recipients']:,}",
+                f"{row['wall']:,.0f}",
+                f"{row['core']:,.0f}",
+                f"{row['cpu_us']:.1f}",
+            ]
+            for row in figures["rows"]
+        ),
+    )
+
+
 def fleet(figures: Row) -> str:
     text = table(
         ["workers", "projects", "sent a second", "least share of what was possible", "most in 60 s", "refused", "questions to Redis a second"],
@@ -269,6 +285,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "memory": ("memory", memory),
     "peers": ("peers", peers),
     "producer": ("producer", producer),
+    "legacy": ("legacy", legacy),
     "fleet": ("fleet", fleet),
     "headline": ("peers", headline),
 }

@@ -61,8 +61,10 @@ class QueueBusy(QueueError):  # noqa: N818 - reads as the state it reports
 
     def __init__(self, project: str, backlog: int, max_backlog: int, entries: list[str]) -> None:
         done = f"{len(entries)} of this call are in" if entries else "nothing was enqueued"
+        waiting = "1 job" if backlog == 1 else f"{backlog} jobs"
         super().__init__(
-            f"busy: {backlog} jobs of {project} wait, of at most {max_backlog}; {done}, try again later"
+            f"busy: {waiting} of {project} {'waits' if backlog == 1 else 'wait'}, of at most {max_backlog}; {done}, "
+            "try again later"
         )
         self.backlog = backlog
         self.max_backlog = max_backlog
@@ -80,7 +82,8 @@ class QueueNotReplicated(QueueError):  # noqa: N818 - reads as the state it repo
 
     def __init__(self, reached: int, wanted: int, entries: list[str]) -> None:
         super().__init__(
-            f"{len(entries)} jobs are in, but only {reached} of {wanted} replicas confirmed in time; see the replicas' lag"
+            f"jobs that are in: {len(entries)}; but only {reached} of {wanted} replicas confirmed in time: see the "
+            "replicas' lag"
         )
         self.reached = reached
         self.wanted = wanted

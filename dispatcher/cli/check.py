@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from dispatcher.cli.finding import Finding
+from dispatcher.cli.finding import Finding, as_lines
 from dispatcher.cli.options import AsJson, Config, load, open_queue
 from dispatcher.errors import QueueError
 from dispatcher.settings import Settings
@@ -31,7 +31,7 @@ def check(
     """Say whether this installation will work; exit code 1 if not, and each finding names its mend.
 
     Redis: version, eviction, persistence, rights, clock. Each project: its credential by fetching an access token, its
-    endpoint by a message to a topic that FCM checks and delivers to nobody (validate_only).
+    endpoint by its clock and by a message to a topic that FCM checks and delivers to nobody (validate_only).
     """
     settings = load(config)
     settings.require_redis_url()
@@ -41,8 +41,7 @@ def check(
     if as_json:
         print(msgspec.json.encode({"ok": ok, "findings": findings}).decode())
     else:
-        for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.part}: {finding.text}")
+        print(*as_lines(findings), sep="\n")
     raise typer.Exit(0 if ok else 1)
 
 

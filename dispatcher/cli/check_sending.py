@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from dispatcher import __version__
+from dispatcher.cli.check_clock import check_clock
 from dispatcher.cli.finding import Finding
 from dispatcher.errors import CredentialsError, SettingsError
 from dispatcher.model import Action, Batch, Fate, SendError
@@ -15,6 +16,7 @@ from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.settings import Settings
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.auth import Credential
+from dispatcher.transport.route import Route
 from dispatcher.transport.sessions import Sessions
 
 TOPIC = "dispatcher-check"
@@ -25,7 +27,7 @@ _MENDS: dict[Action, str] = {
     "send (role Firebase Cloud Messaging API Admin), and that its quota is not used up",
     Action.REFRESH_CREDS: "the token is not taken: see that the key is of this project and has not been revoked",
     Action.WRONG_PROJECT: "the key belongs to another project",
-    Action.SWITCH_ROUTE: "this is no FCM endpoint: see FCM_ENDPOINT and TRANSPORT",
+    Action.SWITCH_ROUTE: "this is no FCM endpoint: see DISPATCHER_FCM_ENDPOINT and DISPATCHER_TRANSPORT",
     Action.RETRY: "the service has trouble: try again, and see its status page",
     Action.PAUSE_TARGET: "the topic is sent to too often: try again in a minute",
 }
@@ -36,7 +38,7 @@ async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
 
     Args:
         settings: all of them.
-        send: send a `validate_only` message, too.
+        send: go to the endpoints, too: compare clocks, send a `validate_only` message.
     """
     keyring = make_keyring(settings)
     try:
@@ -57,11 +59,17 @@ async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
             findings.append(Finding("endpoint", text, ok=False))
     async with Sessions() as sessions:
         outfitter = Outfitter(settings, keyring, sessions, Metrics(__version__))
+        asked: set[tuple[str, Route]] = set()
         for project, credential in sorted(keyring.credentials.items()):
+            where = settings.project(project).fcm_endpoint, route_of(settings.project(project))
+            if send and project not in unreachable and where not in asked:
+                asked.add(where)
+                clock = await check_clock(await sessions.over(where[1]), where[0])
+                findings += [clock] if clock is not None else []
             fetched = await _fetch(project, credential)
             findings.append(fetched)
             if send and fetched.ok and project not in unreachable:
-                findings.append(await _send(settings, outfitter, project, await credential.token()))
+                findings.append(await _send(settings, outfitter, project))
     return findings
 
 
@@ -72,31 +80,40 @@ async def _fetch(project: str, credential: Credential) -> Finding:
         return Finding("credentials", f"{project}: {error}", ok=False)
     left = credential.expires_in_s
     if not token:
-        return Finding("credentials", f"{project}: none needed (CREDENTIALS=none)")
+        return Finding("credentials", f"{project}: none needed (DISPATCHER_CREDENTIALS=none)")
     if left == float("inf"):
         return Finding("credentials", f"{project}: access token read from its file")
     return Finding("credentials", f"{project}: access token fetched, good for {left:.0f} s")
 
 
-async def _send(settings: Settings, outfitter: Outfitter, project: str, token: str) -> Finding:
+async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Finding:
     """One message that FCM checks and delivers to nobody."""
-    made = await outfitter.make(project)
+    try:
+        made = await outfitter.make(project)
+        token = await made.signer.token()
+    except (SettingsError, CredentialsError) as error:
+        return Finding("endpoint", f"{project}: {error}", ok=False)
     fields = [b"message", b'{"topic":"%s","data":{"check":"1"}}' % TOPIC.encode(), b"validate_only", b"1"]
     now = time.time()
     job = decode_entry(project, "normal", f"{int(now * 1000)}-0", fields, DecodeLimits())
     batch = Batch(project, "normal", [job], 1, job.nbytes, epoch=0, broadcast=True)
     (response,) = await made.transport.send(batch, token, now=now, at_once=1)
-    endpoint = settings.project(project).fcm_endpoint
+    values = settings.project(project)
+    legacy = made.transport.name == "legacy"
+    endpoint = values.legacy_base if legacy else values.fcm_endpoint
     if response.error is None:
         text = f"{project}: {endpoint} took a validate_only message over {made.transport.name}"
         return Finding("endpoint", text)
-    return Finding("endpoint", f"{project}: {endpoint}: {_told(response.error)}", ok=False)
+    told = _told(response.error)
+    if legacy:
+        told = told.replace("DISPATCHER_FCM_ENDPOINT", "DISPATCHER_LEGACY_ENDPOINT")
+    return Finding("endpoint", f"{project}: {endpoint}: {told}", ok=False)
 
 
 def _told(error: SendError) -> str:
     what = error.reason or error.rpc_status or f"HTTP {error.http_status}"
     if error.fate is not Fate.ANSWERED:
-        return f"no answer ({what}): check FCM_ENDPOINT, PROXY, DNS and the firewall"
+        return f"no answer ({what}): check DISPATCHER_FCM_ENDPOINT, DISPATCHER_PROXY, DNS and the firewall"
     verdict = classify(error, "topic")
     mend = _MENDS.get(verdict.action, "see the error table in the README of this version")
     status = f"HTTP {error.http_status} " if error.http_status else ""

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.outcomes import OutcomeRecord, decoded
 from dispatcher.errors import ProtocolError
 from dispatcher.model import Outcome
@@ -153,6 +154,7 @@ class OutcomeGroupReader:
     async def records(self) -> AsyncIterator[OutcomeRecord]:
         """Every entry, waiting for new ones without end; each is acknowledged when the next is asked for."""
         while True:
+            raise_if_cancelled()
             for record in await self.read(wait_s=_BLOCK_S):
                 yield record
                 await self.ack(record)

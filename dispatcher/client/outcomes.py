@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import msgspec
 
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import ProtocolError
 from dispatcher.model import Outcome
 from dispatcher.protocol.outcome import decode_outcomes
@@ -111,6 +112,7 @@ class OutcomeReader:
     async def __aiter__(self) -> AsyncIterator[Outcome]:
         """Every outcome from the position on, waiting for new ones without end."""
         while True:
+            raise_if_cancelled()
             for record in await self.read(wait_s=_BLOCK_MS / 1000):
                 for outcome in record.outcomes:
                     yield outcome

@@ -6,14 +6,19 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from dispatcher.errors import SettingsError
+from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
+from dispatcher.transport.auth import Credential, FileToken
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.legacy import LegacyTransport
+from dispatcher.transport.management import ManagementTransport, Services
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
@@ -71,7 +76,7 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         SettingsError: its CA file will not do.
     """
     route = route_of(settings)
-    if settings.http_version == "1.1" or settings.transport == "batch":
+    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy"):
         return None
     only = settings.http_version == "2"
     plain = urlsplit(settings.fcm_endpoint).scheme == "http"
@@ -93,6 +98,8 @@ def make_transport(
 ) -> Transport:
     """The wire that a project's settings ask for."""
     timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
+    if settings.transport == "legacy":
+        return LegacyTransport(session, settings.legacy_base, timeouts, observe)
     v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe, http2)
     if settings.transport == "v1":
         return v1
@@ -101,6 +108,23 @@ def make_transport(
     boundary = f"batch_{secrets.token_hex(8)}_"
     batch = BatchTransport(session, settings.fcm_endpoint, boundary, timeouts, observe)
     return batch if settings.transport == "batch" else AutoTransport(batch, v1)
+
+
+def make_errands(
+    settings: ProjectSettings,
+    session: Session,
+    observe: Observe,
+    credential: Credential,
+) -> Errands:
+    """What carries out a project's management jobs."""
+    services = Services(
+        iid=settings.iid_base,
+        fcm=settings.fcm_endpoint,
+        groups=settings.legacy_base,
+        sender_id=settings.sender_id,
+    )
+    transport = ManagementTransport(session, services, settings.request_timeout_s, observe)
+    return Errands(transport, credential, settings.subscriptions_per_s)
 
 
 class Outfitter:
@@ -132,17 +156,26 @@ class Outfitter:
         """A project that has a credential.
 
         Raises:
-            SettingsError: its CA file will not do.
+            SettingsError: its CA file will not do, or it lacks the server key that its wire asks for.
         """
         settings = self._settings.project(project)
+        key = self._keyring.legacy.get(project)
+        signer = None
+        if settings.transport == "legacy":
+            if key is None:
+                raise SettingsError(
+                    f"DISPATCHER_LEGACY_KEY_FILE is not set for {project}, and DISPATCHER_TRANSPORT=legacy needs it: name a "
+                    "file that holds the server key and nothing else; in the project's own table it is legacy_key_file"
+                )
+            signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))
         http2 = make_http2(settings, self._observe)
         if http2 is not None:
             self._sessions.adopt(http2)
         transport = make_transport(settings, session, self._observe, http2)
-        return Project(
-            settings, transport, self._keyring.credentials[project], self._keyring.legacy.get(project)
-        )
+        credential = self._keyring.credentials[project]
+        errands = make_errands(settings, session, self._observe, credential)
+        return Project(settings, transport, credential, errands, key, signer=signer)
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

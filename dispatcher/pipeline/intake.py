@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
-from dispatcher.pipeline.concluding import dedup_origin
+from dispatcher.pipeline.effects import dedup_origin
 from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from dispatcher.model import STREAMS, Batch, Stream
+from dispatcher.pipeline.errands import Errands
 from dispatcher.policy.concurrency import Concurrency
 from dispatcher.policy.health import Health
 from dispatcher.policy.lanes import LaneTurns
@@ -18,8 +19,11 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.legacy import MOST_RECIPIENTS
+from dispatcher.protocol.operation import parcel_limit
 from dispatcher.protocol.rules import Checks
 from dispatcher.settings import ProjectSettings
+from dispatcher.settings.model import WIRES
 from dispatcher.transport.auth import Credential
 from dispatcher.transport.secret_file import SecretFile
 from dispatcher.transport.wire import Transport
@@ -87,7 +91,9 @@ class Project:
     Args:
         settings: what holds for this project.
         transport: the wire it is sent over.
-        credential: what signs its requests.
+        credential: its own, which signs requests to the services of today.
+        errands: its management jobs.
+        signer: what signs its messages, which on a legacy wire is the server key; None: `credential`.
         legacy_key: the server key for legacy services; None: it has none.
     """
 
@@ -96,12 +102,17 @@ class Project:
         settings: ProjectSettings,
         transport: Transport,
         credential: Credential,
+        errands: Errands,
         legacy_key: SecretFile | None = None,
+        *,
+        signer: Credential | None = None,
     ) -> None:
         self.id = settings.id
         self.settings = settings
         self.transport = transport
         self.credential = credential
+        self.signer = signer or credential
+        self.errands = errands
         self.legacy_key = legacy_key
         self.limits = DecodeLimits(
             max_job_bytes=settings.max_job_bytes,
@@ -111,12 +122,15 @@ class Project:
                 topic_payload_limit=settings.topic_payload_limit,
                 narrow_keys=settings.reserved_keys == "narrow",
             ),
+            legacy="legacy" if settings.transport == "legacy" else None,
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
-        self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000)
+        self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000, parcel_limit)
         # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
-        self._concurrency = {wire: Concurrency(settings.concurrency(wire)) for wire in ("batch", "v1")}
+        self._concurrency: dict[str, Concurrency] = {
+            wire: Concurrency(settings.concurrency(wire)) for wire in WIRES
+        }
         self.reading_turns = LaneTurns()
         self.sending_turns = LaneTurns()
         self.budget = RetryBudget()
@@ -176,6 +190,9 @@ class Project:
     def enqueue(self, batches: Iterable[Batch]) -> None:
         """Put packed batches where sending finds them."""
         for batch in batches:
+            if batch.parcel:
+                self.errands.enqueue(batch)
+                continue
             self.waiting[batch.stream, batch.broadcast].append(batch)
             if batch.stream == "high":
                 self.urgent.set()
@@ -187,7 +204,12 @@ class Project:
         for queue in self.waiting.values():
             batches.extend(queue)
             queue.clear()
-        return batches
+        return batches + self.errands.take_back()
+
+    def awaken(self) -> None:
+        """Let everyone who waits for a change of state look around."""
+        self.wake.set()
+        self.errands.wake.set()
 
     def may_read(self, loop_now: float) -> bool:
         """Whether entries may be taken out of its streams now."""
@@ -206,4 +228,7 @@ class Project:
 def batch_limit(settings: ProjectSettings) -> int:
     """Messages in a batch: no more than the burst that the quota allows, or it would wait for it in vain."""
     burst = settings.quota_per_minute * settings.quota_use / 60 * BURST_S
-    return max(1, min(settings.batch_size, int(burst)))
+    most = settings.batch_size
+    if settings.transport == "legacy" and "batch_size" not in settings.model_fields_set:
+        most = MOST_RECIPIENTS  # the default is what the batch wire can take
+    return max(1, min(most, int(burst)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -23,26 +23,34 @@ GOOGLE_FCM = "https://fcm.googleapis.com"
 GOOGLE_IID = "https://iid.googleapis.com"
 GOOGLE_XMPP = "fcm-xmpp.googleapis.com:5235"
 
+Wire = Literal["batch", "v1", "legacy"]
+WIRES: tuple[Wire, ...] = get_args(Wire)
+"""The wires that messages go out by, as metrics and settings name them."""
+
 _YEAR_S = 366 * 86400.0
 
 
 class ProjectValues(BaseModel):
     """What can be set for all projects, and otherwise for one in its own table `[projects."id"]`."""
 
-    transport: Annotated[
-        Literal["auto", "batch", "v1"], OneOf(("auto", "batch", "v1"), ("legacy", "xmpp"))
-    ] = Field(
-        default="auto",
-        description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none",
+    transport: Annotated[Literal["auto", "batch", "v1", "legacy"], OneOf(("auto", *WIRES), ("xmpp",))] = (
+        Field(
+            default="auto",
+            description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none. `legacy`: `/fcm/send` of a compatible server",
+        )
     )
     fcm_endpoint: Annotated[str, Endpoint()] = Field(
         default=GOOGLE_FCM, description="Base URL of FCM, of a gateway or of the emulator"
     )
     iid_endpoint: Annotated[str, Endpoint()] = Field(
-        default=GOOGLE_IID, description="Base URL of the Instance ID service"
+        default="",
+        description="Base URL of the Instance ID service: tokens, topics, imports",
+        json_schema_extra={"shown": f"`{GOOGLE_IID}`; `DISPATCHER_FCM_ENDPOINT` if that is not Google's"},
     )
     legacy_endpoint: Annotated[str, Endpoint()] = Field(
-        default=GOOGLE_FCM, description="Base URL of the legacy HTTP service"
+        default="",
+        description="Base URL of the legacy HTTP service and of device groups",
+        json_schema_extra={"shown": "`DISPATCHER_FCM_ENDPOINT`"},
     )
     xmpp_endpoint: Annotated[str, Pattern(r"[A-Za-z0-9.-]+:[0-9]{1,5}", "host:port")] = Field(
         default=GOOGLE_XMPP, description="Host and port of the XMPP service"
@@ -53,7 +61,7 @@ class ProjectValues(BaseModel):
     )
     ca_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="PEM file with certificates to trust beside the system's, read at the start",
+        description="PEM file with certificates to trust beside the system's; what is added to it is trusted within 30 s, what is taken out of it until a restart",
     )
     tls_verify: Annotated[bool, Flag()] = Field(
         default=True,
@@ -64,14 +72,15 @@ class ProjectValues(BaseModel):
     )
     legacy_key_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="File that holds the server key for legacy services; read again when it changes",
+        description="File that holds the server key for legacy services, which `legacy` needs; read again when it changes",
     )
     http_version: Annotated[Literal["auto", "1.1", "2"], OneOf(("auto", "1.1", "2"))] = Field(
         default="auto",
         description="HTTP that `v1` speaks. `auto`: 2 over TLS where the server has it; `2`: nothing else, and over `http://` too",
     )
     batch_size: Annotated[int, Whole(1, 500)] = Field(
-        default=500, description="Most messages in one `batch` request"
+        default=500,
+        description="Most messages in one `batch` request; if set, also recipients of one `legacy` call, else 1000",
     )
     linger_ms: Annotated[float, Duration(0, 10_000, 0.001)] = Field(
         default=20.0, description="How long a batch waits to become full"
@@ -79,7 +88,7 @@ class ProjectValues(BaseModel):
     max_concurrent_requests: Annotated[int | None, Whole(1, 20_000)] = Field(
         default=None,
         description="Most requests of a project in flight at once (streams over HTTP/2)",
-        json_schema_extra={"shown": "64 for `batch`, 1000 for `v1`"},
+        json_schema_extra={"shown": "1000 for `v1`, 64 for others"},
     )
     request_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
         default=15.0, description="Time a request may take; FCM asks senders for at least 10"
@@ -99,7 +108,8 @@ class ProjectValues(BaseModel):
         description="Share of the quota to use; up to 0.97 the quota cannot be exceeded in any 60 seconds",
     )
     subscriptions_per_s: Annotated[int, Whole(1, 1_000_000)] = Field(
-        default=2000, description="Tokens a second in topic management"
+        default=2000,
+        description="Items of management jobs a second (tokens to subscribe, imports, look-ups), for all replicas together",
     )
     max_attempts: Annotated[int, Whole(1, 100)] = Field(
         default=5, description="Sends of one message before it is `failed`; throttling does not count"
@@ -141,9 +151,20 @@ class ProjectValues(BaseModel):
         description="Keys refused in `data`: `wide`: `from`, `message_type`, `gcm`, `google*`, `gcm*`; `narrow`: of these only what FCM's newest schema names, `from`, `message_type`, `google.*`, `gcm.notification.*`",
     )
 
-    def concurrency(self, transport: Literal["batch", "v1"]) -> int:
+    @property
+    def iid_base(self) -> str:
+        """Where Instance ID is. Who speaks to another FCM than Google's must not hand its tokens to Google."""
+        elsewhere = self.fcm_endpoint.rstrip("/") != GOOGLE_FCM
+        return self.iid_endpoint or (self.fcm_endpoint if elsewhere else GOOGLE_IID)
+
+    @property
+    def legacy_base(self) -> str:
+        """Where the legacy HTTP service is, and device groups."""
+        return self.legacy_endpoint or self.fcm_endpoint
+
+    def concurrency(self, transport: Wire) -> int:
         """Most requests in flight at once over this wire (streams over HTTP/2)."""
-        return self.max_concurrent_requests or (64 if transport == "batch" else 1000)
+        return self.max_concurrent_requests or (1000 if transport == "v1" else 64)
 
 
 class ProjectSettings(ProjectValues):

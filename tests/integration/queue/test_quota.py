@@ -123,6 +123,21 @@ class TestAPausedProject:
         assert (again.granted, again.circuit) == (False, "open")
         assert again.wait <= 1.0
 
+    async def test_gives_a_probe_that_was_not_sent_back_to_its_worker_alone(
+        self, new_queue, redis_client, full
+    ):
+        a, b = new_queue(), new_queue()
+        await a.pause_project(P, 5, "quota")
+        assert not await a.keep_probe(P)
+        await self.over(redis_client)
+        assert await a.claim_probe(P)
+        assert (await ask(a, 5)).granted
+        assert not await b.keep_probe(P)
+        assert await a.keep_probe(P)
+        assert not await b.claim_probe(P)
+        assert not (await ask(b, 5)).granted
+        assert (await ask(a, 5)).circuit == "probe"
+
     async def test_grants_the_probe_to_whoever_asks_first(self, new_queue, redis_client, full):
         a, b = new_queue(), new_queue()
         await a.pause_project(P, 5, "quota")
@@ -191,6 +206,7 @@ class TestAPausedProject:
         await redis_client.config_set("maxmemory", 1)
         assert await queue.claim_probe(P)
         assert (await ask(queue, 1)).circuit == "probe"
+        assert await queue.keep_probe(P)
         assert await queue.close(P)
 
 
@@ -198,3 +214,16 @@ async def test_verdicts_are_shared_until_they_run_out(queue, redis_client):
     await queue.set_verdict(P, "transport", "v1: yes", 100)
     await redis_client.hset(f"fcm:{{{P}}}:control", "verdict:old", "1000:batch")
     assert (await queue.controls([P]))[P].verdicts == {"transport": "v1: yes"}
+
+
+async def test_management_has_a_bucket_of_its_own_and_no_circuit_before_it(queue, redis_client):
+    await queue.pause_project(P, 60, "quota")
+    seconds, _ = await redis_client.time()
+    await redis_client.set(f"fcm:{{{P}}}:quota:management", f"{(seconds - 100) * 1e6:.3f}:0")
+    assert (await ask(queue, 1)).circuit == "open"
+    grant = await queue.grant_management(P, 900, high=False, per_second=2000)
+    assert (grant.granted, grant.wait, grant.circuit) == (True, 0.0, "closed")
+    assert not (await queue.grant_management(P, 900, high=False, per_second=2000)).granted
+    large = await queue.grant_management(P, 1000, high=True, per_second=100)
+    assert large.max_batch == 50
+    assert "pause:probe" not in {name.decode() for name in await redis_client.hkeys(f"fcm:{{{P}}}:control")}

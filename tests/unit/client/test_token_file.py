@@ -214,6 +214,12 @@ def test_what_came_before_an_error_is_cut_first():
         next(pieces)
 
 
+def test_a_first_cell_of_several_lines_is_one_bad_row():
+    reading = Reading(b'"a\nb"\ncc\n', "csv")
+    assert reading.tokens == [(b"cc", 3)]
+    assert reading.bad == [(2, "no token: found ' ' in 'a b'")]
+
+
 @given(st.binary(max_size=400), st.sampled_from(["txt", "csv", "jsonl"]))
 def test_whatever_the_bytes_are_it_ends_in_tokens_bad_rows_or_one_sentence(content, form):
     reading = Reading(content, form)

@@ -221,13 +221,13 @@ def test_any_other_bad_field_is_named(name, value):
     refused({"message": MESSAGE, name: value}, "invalid-argument", f"{name}: found ")
 
 
-def test_a_management_job_is_not_supported_yet():
+def test_an_operation_that_nobody_knows_is_named():
     job = refused(
-        {"operation": "topic.subscribe", "request": "{}"},
+        {"operation": "topic.dance", "request": "{}"},
         "unsupported-operation",
-        "operation: found 'topic.subscribe'",
+        "operation: found 'topic.dance'; use one of topic.subscribe",
     )
-    assert job.operation == "topic.subscribe"
+    assert job.operation == "topic.dance"
 
 
 def test_a_broken_trace_stops_nothing():
@@ -341,3 +341,21 @@ def test_a_dead_letter_holds_the_original_fields_with_the_dead_tokens():
 def test_a_dead_letter_of_unreadable_tokens_keeps_them():
     job = decode({"message": "{}", "tokens": "[1]"})
     assert dead_fields(job, []) == [b"message", b"{}", b"tokens", b"[1]"]
+
+
+@pytest.mark.parametrize("more", [{}, {"id": "order-7"}])
+def test_for_a_legacy_wire_a_message_is_translated_when_it_is_read(more):
+    limits = DecodeLimits(legacy="legacy")
+    message = {"message": '{"token":"a","android":{"collapse_key":"c"}}', **more}
+    assert decode(message, limits=limits).legacy == b'"collapse_key":"c"'
+    assert decode(message).legacy is None
+
+
+@pytest.mark.parametrize("more", [{}, {"id": "order-7"}])
+def test_what_a_legacy_wire_cannot_say_is_refused_when_it_is_read(more):
+    message = {"message": '{"token":"a","android":{"direct_boot_ok":true}}', **more}
+    job = refused(
+        message, ErrorCode.INVALID_PAYLOAD, "message.android.direct_boot_ok: ", DecodeLimits(legacy="legacy")
+    )
+    assert job.values == ["a"]
+    assert decode(message).refusal is None
