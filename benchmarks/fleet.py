@@ -141,14 +141,14 @@ def main() -> None:
     asked = options.parse_args()
     workers = [count for count in asked.workers if not asked.quick or count <= 20]
     messages = 5_000_000 if asked.quick else 50_000_000
-    few, many = (5, 20) if asked.quick else (20, 50)
+    few = 5 if asked.quick else 20
     runs: dict[str, list[tuple[Any, ...]]] = {
         "quota": [(quota, count, PROJECTS, asked.seconds, asked.seed) for count in workers],
         "outage": [(outage, few, PROJECTS // 5, asked.seed)],
         "throttled": [(throttled, few, asked.seed)],
         "campaign": [
             (campaign, messages, shape[0], shape[1], asked.seed, troubled)
-            for shape in ((4, 1), (many, PROJECTS))
+            for shape in ((4, 1), (20, PROJECTS))
             for troubled in (False, True)
         ],
     }
