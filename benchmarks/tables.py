@@ -291,21 +291,40 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
 }
 
 
-def renewed(text: str) -> str:
-    """A README with its tables made anew; those without figures stay as they are."""
+BESIDE: dict[str, tuple[str, ...]] = {
+    "ratios": ("backlog",),
+    "latency": ("latency",),
+    "peers": ("cpu", "throughput"),
+    "fleet": ("quota", "outage"),
+    "headline": ("cpu",),
+}
+"""Plots that stand below a table."""
+
+
+def renewed(text: str, folder: str) -> str:
+    """A README with its tables made anew; those without figures stay as they are.
+
+    Args:
+        text: of the README.
+        folder: of the plots, seen from there.
+    """
 
     def replace(found: re.Match[str]) -> str:
-        source, made = TABLES[found[1]]
+        name = found[1]
+        source, made = TABLES[name]
         figures = results.load(source)
-        return found[0] if figures is None else f"<!-- bench: {found[1]} -->\n{made(figures)}<!-- end -->"
+        if figures is None:
+            return found[0]
+        plots = "".join(f"\n![{plot}]({folder}/{plot}.svg)\n" for plot in BESIDE.get(name, ()))
+        return f"<!-- bench: {name} -->\n{made(figures)}{plots}<!-- end -->"
 
     return re.sub(r"<!-- bench: (\w+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
 def main() -> None:
     draw()
-    for path in (HERE / "README.md", HERE.parent / "README.md"):
-        path.write_text(renewed(path.read_text()))
+    for path, folder in ((HERE / "README.md", "plots"), (HERE.parent / "README.md", "benchmarks/plots")):
+        path.write_text(renewed(path.read_text(), folder))
 
 
 if __name__ == "__main__":
