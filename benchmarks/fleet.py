@@ -148,7 +148,7 @@ def main() -> None:
         "throttled": [(throttled, few, asked.seed)],
         "campaign": [
             (campaign, messages, shape[0], shape[1], asked.seed, troubled)
-            for shape in ((4, 1), (20, PROJECTS))
+            for shape in ((4, 1), (10, PROJECTS))
             for troubled in (False, True)
         ],
     }

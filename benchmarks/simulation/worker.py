@@ -153,7 +153,7 @@ class SimulatedWorker:
         self._cost_s = cost_s
         self._quota_cost = 60e6 / (per_minute * use)
         self._places = {project: Place(queue, requests) for project, queue in queues.items()}
-        self._room = Room(ROOM, 40 << 20)
+        self._room = Room(ROOM, 32 << 20)
         self._share = FairShare(ROOM, BATCH)
         self._free_at = clock.now
         clock.after(chance.random() * TICK_S, self._tick)
