@@ -11,6 +11,7 @@ A refused *message* is a value (`model.Refusal`, `model.SendError`); an exceptio
     |   +-- QueueBusy            as many jobs wait as the producer wants there to be at most
     |   +-- QueueNotReplicated   it took the jobs, and too few replicas have them yet
     |   +-- QueueMisconfigured   it answers, but cannot do this work (version, policy, rights): do not try again
+    |       +-- QueueLockedOut       it does not let us in by what the settings say; a SettingsError as well
     +-- ProtocolError        a peer sent what no reader of the wire can accept
         +-- MultipartError       a multipart/mixed body out of shape
 """
@@ -92,6 +93,10 @@ class QueueNotReplicated(QueueError):  # noqa: N818 - reads as the state it repo
 
 class QueueMisconfigured(QueueError):  # noqa: N818 - reads as the state it reports
     """Redis answers, but this installation of it cannot hold jobs safely or lacks a right we need."""
+
+
+class QueueLockedOut(QueueMisconfigured, SettingsError):  # noqa: N818 - reads as the state it reports
+    """Redis refuses the login, or the TLS that the settings ask for does not come about."""
 
 
 class ProtocolError(DispatcherError):

@@ -46,15 +46,20 @@ def check(
 
 
 async def _look(settings: Settings, *, send: bool) -> list[Finding]:
-    from dispatcher.cli.check_sending import check_sending  # noqa: PLC0415 - google-auth is slow to import
+    from dispatcher.cli.check_sending import (  # noqa: PLC0415 - google-auth is slow to import
+        check_sending,
+        load_keys,
+    )
 
-    return [*await _redis(settings), *await check_sending(settings, send=send)]
+    keyring, problems = await load_keys(settings)
+    redis = await _redis(settings, sorted(keyring.credentials))
+    return [*redis, *problems, *await check_sending(settings, keyring, send=send)]
 
 
-async def _redis(settings: Settings) -> list[Finding]:
+async def _redis(settings: Settings, projects: list[str]) -> list[Finding]:
     queue = open_queue(settings)
     try:
-        report = await queue.check_server()
+        report = await queue.check_server(projects)
         began = time.time()
         offset = await queue.ping() - (began + time.time()) / 2
     except QueueError as error:
@@ -67,6 +72,7 @@ async def _redis(settings: Settings) -> list[Finding]:
         f"append-only file {'on' if report.aof else 'off'}"
     )
     findings = [Finding("redis", seen), *(Finding("redis", text, ok=False) for text in report.findings)]
+    findings += [Finding("redis", text, caution=True) for text in report.cautions]
     if abs(offset) > CLOCK_S:
         side = "ahead of" if offset > 0 else "behind"
         text = f"Redis's clock is {abs(offset):.1f} s {side} this machine's: let NTP set both"

@@ -16,6 +16,7 @@ from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.settings import Settings
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.auth import Credential
+from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.route import Route
 from dispatcher.transport.sessions import Sessions
 
@@ -33,19 +34,25 @@ _MENDS: dict[Action, str] = {
 }
 
 
-async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
-    """Look at every project that has a credential, one after the other.
-
-    Args:
-        settings: all of them.
-        send: go to the endpoints, too: compare clocks, send a `validate_only` message.
-    """
+async def load_keys(settings: Settings) -> tuple[Keyring, list[Finding]]:
+    """Read the credentials; what is wrong with them is a finding each."""
     keyring = make_keyring(settings)
     try:
         problems = await asyncio.to_thread(keyring.load)
     except CredentialsError as error:
-        return [Finding("credentials", str(error), ok=False)]
-    findings = [Finding("credentials", problem, ok=False) for problem in problems]
+        problems = [str(error)]
+    return keyring, [Finding("credentials", problem, ok=False) for problem in problems]
+
+
+async def check_sending(settings: Settings, keyring: Keyring, *, send: bool) -> list[Finding]:
+    """Look at every project that has a credential, one after the other.
+
+    Args:
+        settings: all of them.
+        keyring: loaded.
+        send: go to the endpoints, too: compare clocks, send a `validate_only` message.
+    """
+    findings: list[Finding] = []
     unreachable: set[str] = set()
     for project in sorted({*keyring.credentials, *settings.tabled_projects}):
         route = route_of(settings.project(project))

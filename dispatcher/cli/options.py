@@ -15,6 +15,7 @@ import typer
 from dispatcher.client.jobs import check_project
 from dispatcher.errors import SettingsError
 from dispatcher.model import Lane
+from dispatcher.pipeline.store import queue_of
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 
@@ -100,12 +101,7 @@ def open_queue(settings: Settings) -> Queue:
     Raises:
         SettingsError: no Redis URL is set, or it cannot be read.
     """
-    return Queue.at(
-        settings.require_redis_url(),
-        consumer=f"cli-{uuid4().hex[:12]}",
-        namespace=settings.namespace,
-        password_file=settings.redis_password_file,
-    )
+    return queue_of(settings, f"cli-{uuid4().hex[:12]}")
 
 
 def run(settings: Settings, do: Callable[[Queue], Awaitable[T]]) -> T:

@@ -13,13 +13,12 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, Unpack
 
 from dispatcher.client.jobs import JobOptions, Message, Multicast, Page, check_place, many, one
-from dispatcher.client.producer import Enqueued, Producer, ProducerOptions, pages, warn
+from dispatcher.client.producer import Enqueued, Producer, ProducerAccess, pages, warn
 from dispatcher.model import Lane
 
 T = TypeVar("T")
@@ -130,13 +129,10 @@ class SyncProducer(Blocking[Producer]):
         redis_url: str,
         *,
         namespace: str = "fcm",
-        password_file: Path | None = None,
-        **options: Unpack[ProducerOptions],
+        **options: Unpack[ProducerAccess],
     ) -> Self:
         """See `Producer.at`."""
-        return cls(
-            lambda: Producer.at(redis_url, namespace=namespace, password_file=password_file, **options)
-        )
+        return cls(lambda: Producer.at(redis_url, namespace=namespace, **options))
 
     def send(
         self,

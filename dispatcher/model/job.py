@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -52,8 +52,14 @@ class Attempt(msgspec.Struct, array_like=True, gc=False):
     code: str
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+_Place = Annotated[int, msgspec.Meta(ge=0, lt=1000)]
+
+
 class JobState(msgspec.Struct, omit_defaults=True, gc=False):
     """`_state`: what a job carries through the delayed set, so that any worker can go on with it.
+
+    Anybody who can write a job can write this: what is decoded is held to what a worker could have written.
 
     Attributes:
         id: entry id of the first enqueueing; the origin of deduplication and the default job id.
@@ -70,18 +76,18 @@ class JobState(msgspec.Struct, omit_defaults=True, gc=False):
         history: the sends so far, newest last, at most 10.
     """
 
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,20}\Z")]
     lane: Lane
-    at: float
-    sends: int = 0
-    counted: int = 0
-    throttled: int = 0
-    held: int = 0
-    places: list[int] = []
-    slot: float = 0.0
+    at: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+    sends: _Count = 0
+    counted: _Count = 0
+    throttled: _Count = 0
+    held: _Count = 0
+    places: Annotated[list[_Place], msgspec.Meta(max_length=1000)] = []
+    slot: Annotated[float, msgspec.Meta(ge=0, le=1e11)] = 0.0
     duplicate: bool = False
-    replay: int = 0
-    history: list[Attempt] = []
+    replay: _Count = 0
+    history: Annotated[list[Attempt], msgspec.Meta(max_length=100)] = []
 
 
 class Refusal(msgspec.Struct, gc=False):

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 from dispatcher.errors import SettingsError
 from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.store import login_of
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
-from dispatcher.transport.auth import Credential, FileToken
+from dispatcher.transport.auth import Credential, FileToken, StaticToken
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.http2 import Http2Transport
@@ -20,6 +21,7 @@ from dispatcher.transport.keyring import Keyring
 from dispatcher.transport.legacy import LegacyTransport
 from dispatcher.transport.management import ManagementTransport, Services
 from dispatcher.transport.route import Route
+from dispatcher.transport.secret_file import SecretFile
 from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
 from dispatcher.transport.v1 import V1Transport
@@ -59,7 +61,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     Raises:
         SettingsError: the file with the password of Redis cannot be read.
     """
-    address = parse_url(settings.require_redis_url(), settings.redis_password_file)
+    address = parse_url(settings.require_redis_url(), **login_of(settings))
     found = {"password of Redis": address.password or ""}
     for project in ("", *settings.tabled_projects):
         values = settings.project(project) if project else settings
@@ -115,16 +117,20 @@ def make_errands(
     session: Session,
     observe: Observe,
     credential: Credential,
+    key: SecretFile | None,
 ) -> Errands:
-    """What carries out a project's management jobs."""
+    """What carries out a project's management jobs: with its access token, else with its server key."""
+    server_key = key is not None and isinstance(credential, StaticToken) and not credential.current
     services = Services(
         iid=settings.iid_base,
         fcm=settings.fcm_endpoint,
         groups=settings.legacy_base,
         sender_id=settings.sender_id,
+        server_key=server_key,
     )
     transport = ManagementTransport(session, services, settings.request_timeout_s, observe)
-    return Errands(transport, credential, settings.subscriptions_per_s)
+    signer = FileToken(key) if server_key and key is not None else credential
+    return Errands(transport, signer, settings.subscriptions_per_s)
 
 
 class Outfitter:
@@ -174,7 +180,7 @@ class Outfitter:
             self._sessions.adopt(http2)
         transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
-        errands = make_errands(settings, session, self._observe, credential)
+        errands = make_errands(settings, session, self._observe, credential, key)
         return Project(settings, transport, credential, errands, key, signer=signer)
 
 

@@ -211,9 +211,11 @@ def _operation(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
 def _misplaced(job: Job) -> Refusal | None:
     """`_state` names the places of the recipients that are left: one for each, or it is not the dispatcher's."""
     places = job.state.places if job.state is not None else []
-    if not places or (len(places) == len(job.values) and min(places) >= 0):
-        return None
     found = f"{len(places)} places for {len(job.values)} tokens"
+    if not places or len(places) == len(job.values):
+        if not any(map(int.__ge__, places, places[1:])):
+            return None
+        found = "places out of order"
     return refuse(ErrorCode.INVALID_ARGUMENT, "_state", found, "leave it to the dispatcher")
 
 

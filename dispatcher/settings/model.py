@@ -72,7 +72,7 @@ class ProjectValues(BaseModel):
     )
     legacy_key_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="File that holds the server key for legacy services, which `legacy` needs; read again when it changes",
+        description="File that holds the server key for legacy services; `legacy` needs it, and management jobs are signed with it where `DISPATCHER_CREDENTIALS` is `none`. Read again when it changes",
     )
     http_version: Annotated[Literal["auto", "1.1", "2"], OneOf(("auto", "1.1", "2"))] = Field(
         default="auto",
@@ -191,10 +191,22 @@ class Settings(ProjectValues, BaseSettings):
 
     redis_url: Annotated[SecretStr, RedisUrl()] = Field(
         default=SecretStr(""),
-        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/master/0` or `redis+cluster://h1,h2`",
+        description="`redis://`, `unix://`, `redis+sentinel://h1,h2/master/0` or `redis+cluster://h1,h2`; with TLS `rediss://`, `rediss+sentinel://`, `rediss+cluster://`",
     )
     redis_password_file: Annotated[Path | None, FilePath()] = Field(
         default=None, description="File that holds the Redis password, in place of one in the URL"
+    )
+    redis_ca_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with certificates to trust for Redis beside the system's, read at the start",
+    )
+    redis_cert_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with the certificate that Redis asks its clients for, read at the start",
+    )
+    redis_key_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with its private key, if that does not stand in DISPATCHER_REDIS_CERT_FILE",
     )
     namespace: Annotated[str, Pattern(r"[A-Za-z0-9_.:-]{1,64}", "1 to 64 letters, digits and _ . : -")] = (
         Field(default="fcm", description="First part of every Redis key")

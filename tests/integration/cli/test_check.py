@@ -105,6 +105,14 @@ def test_a_server_that_evicts_is_not_fit(shell):
     assert any("noeviction" in f["text"] for f in report["findings"] if not f["ok"])
 
 
+def test_a_server_that_drops_only_what_runs_out_is_a_warning(shell):
+    shell.redis.config_set("maxmemory-policy", "volatile-lru")
+    assert shell("check", "--no-send") == 0
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("warn"))
+    assert line.startswith("warn redis: maxmemory-policy is volatile-lru: ")
+    assert line.endswith("set it to noeviction")
+
+
 def test_a_server_that_is_away(shell, monkeypatch):
     monkeypatch.setenv("DISPATCHER_REDIS_URL", "redis://127.0.0.1:1")
     assert shell("check", "--no-send") == 1

@@ -12,6 +12,7 @@ import itertools
 import json
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis.exceptions
-from harness.processes import EmulatorServer, RedisServer, WorkerProcess
+from harness.processes import EmulatorServer, Process, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
 from harness.waiting import until
 
@@ -75,6 +76,8 @@ class Stage:
         redis_options: further options of the server.
         redis_port: where it listens beside its unix socket; 0: nowhere.
         settings: of every worker, `DISPATCHER_` left out.
+        redis_url: what a worker is given, `{port}` being its proxy's.
+        redis_upstream: (host, port) behind that proxy; None: the server's unix socket.
     """
 
     folder: Path
@@ -83,6 +86,8 @@ class Stage:
     redis_options: Sequence[str] = ()
     redis_port: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    redis_url: str = "redis://127.0.0.1:{port}"
+    redis_upstream: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -121,10 +126,10 @@ class Stage:
 
     async def worker(self, *, ready: bool = True, **settings: Any) -> WorkerProcess:
         """Start one more worker, behind two proxies of its own; by default wait until it holds its leases."""
-        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis.path))
+        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis_upstream or self.redis.path))
         fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
         values = {
-            "redis_url": f"redis://127.0.0.1:{redis_proxy.port}",
+            "redis_url": self.redis_url.format(port=redis_proxy.port),
             "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
             "credentials": self.emulator.keys,
             "transport": "batch",
@@ -146,6 +151,24 @@ class Stage:
             await until(lambda: self.leased(worker), what=f"{worker.name} holds its leases")
             worker.began = time.monotonic()
         return worker
+
+    async def run(self, command: str, **settings: Any) -> tuple[int, str]:
+        """A command that ends by itself: (exit code, the one line that it said to people)."""
+        values = {
+            "redis_url": f"unix://{self.redis.path}",
+            "credentials": self.emulator.keys,
+            "fcm_endpoint": f"http://127.0.0.1:{self.emulator.port}",
+            "http_port": 0,
+            "log_format": "json",
+            **settings,
+        }
+        environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
+        process = Process(command, [sys.executable, "-m", "dispatcher", command], environment)
+        self._stack.push_async_callback(_end, process)
+        await process.start()
+        code = await process.ended()
+        (word,) = process.words
+        return code, word
 
     async def crew(self, count: int, **settings: Any) -> list[WorkerProcess]:
         """Start several at once."""
