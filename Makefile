@@ -5,6 +5,7 @@
 # make soak    random faults for MINUTES=30
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
+# make bench   all benchmarks, tables and plots; 25 minutes on a quiet machine, QUICK=1 a few (bench-tables: only these)
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables and the JSON schemas, from the code
 #
@@ -22,7 +23,7 @@ CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint fuzz faults soak demo docs ops ops-files lock bench clean
+.PHONY: install unit test interop lint fuzz faults soak demo docs ops ops-files lock bench bench-peers bench-tables clean
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -105,11 +106,45 @@ docs: $(STAMP)
 	$(BIN)/python -m dispatcher.cli.readme README.md
 	$(BIN)/python -m dispatcher.cli.schemas docs/schemas
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/producer.py
-	$(BIN)/python benchmarks/legacy.py
+# QUICK=1: a few minutes, one round, small counts. Figures go to benchmarks/results/, tables and plots are made of them.
+QUICK ?=
+BENCH := $(BIN)/python benchmarks
+FAST := $(if $(QUICK),--quick)
+PEERS := .venv-peers
+PYTHON_PEERS := $(basename $(notdir $(wildcard benchmarks/peers/python/*.txt)))
+NODE_PEERS := $(wildcard benchmarks/peers/node/fcm-v1-http2)
+# Two of the peers' environments are those of the interop clients.
+PEER_STAMPS := $(PYTHON_PEERS:%=$(PEERS)/%/.installed) $(CLIENTS)/firebase-admin-6/.installed \
+	$(CLIENTS)/firebase-admin-7/.installed tests/interop/node/firebase-admin-11/node_modules/.installed \
+	tests/interop/node/firebase-admin-14/node_modules/.installed $(NODE_PEERS:%=%/node_modules/.installed)
+
+bench: $(STAMP) $(PEER_STAMPS)
+	$(BENCH)/pipeline.py $(FAST)
+	$(BENCH)/latency.py $(FAST)
+	$(BENCH)/memory.py $(FAST)
+	$(BENCH)/comparison.py $(FAST)
+	$(BENCH)/producer.py $(FAST)
+	$(BENCH)/legacy.py $(FAST)
+	$(BENCH)/fleet.py $(FAST)
+	$(BENCH)/tables.py
+
+bench-peers: $(STAMP) $(PEER_STAMPS)
+	$(BENCH)/comparison.py $(FAST)
+	$(BENCH)/tables.py
+
+# Tables and plots from the figures that are there.
+bench-tables: $(STAMP)
+	$(BENCH)/tables.py
+
+$(PEERS)/%/.installed: benchmarks/peers/python/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+benchmarks/peers/node/%/node_modules/.installed: benchmarks/peers/node/%/package-lock.json
+	npm ci --prefix benchmarks/peers/node/$* --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OPS) $(CLIENTS) tests/interop/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OPS) $(CLIENTS) $(PEERS) tests/interop/node/*/node_modules benchmarks/peers/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

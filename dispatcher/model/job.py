@@ -149,8 +149,8 @@ class Job(msgspec.Struct, gc=False):
         stream: the stream it was read from.
         project: Firebase project id.
         fields: the entry as Redis holds it: name, value, name, value, ...; kept for retries and dead letters.
-        nbytes: what it weighs in the worker's room: bytes of `fields`, and of a multicast the message once for each
-            token, as it stands in the request.
+        nbytes: what it weighs in the worker's room: bytes of `fields`, and of its messages as they stand in the request,
+            which lies beside them until it is answered.
         id: the producer's id, else the origin's entry id; `job` in outcomes.
         lane: the producer's lane.
         message: the JSON object of the v1 Message without wrapper; without a target if `multicast`.

@@ -79,7 +79,7 @@ def decode_entry(
                     stream,
                     project,
                     fields,
-                    nbytes,
+                    nbytes + len(raw),
                     entry_id,
                     stream,
                     read.raw,
@@ -256,8 +256,11 @@ def _message(job: Job, raw: bytes, limits: DecodeLimits) -> Refusal | None:
     if isinstance(read, Refusal):
         return read
     job.message, job.lifetimes, job.warnings = read.raw, read.lifetimes, read.warnings
-    # What it grows to in the request: a message for each token.
-    job.nbytes += len(read.raw) * (len(job.values) - 1) if job.multicast else 0
+    # What it grows to in the request, which lies beside the entry until it is answered: a message for each token.
+    if job.multicast:
+        job.nbytes += len(read.raw) * len(job.values) + sum(map(len, job.values))
+    else:
+        job.nbytes += len(read.raw)
     if not apart:
         job.kind, job.values = read.kind, [read.value]
     return None

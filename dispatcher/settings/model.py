@@ -236,7 +236,7 @@ class Settings(ProjectValues, BaseSettings):
         default=20_000, description="Most messages in a worker at once"
     )
     max_in_flight_bytes: Annotated[int, Size(2**20)] = Field(
-        default=64 * 2**20, description="Most bytes of jobs in a worker at once"
+        default=32 * 2**20, description="Most bytes of jobs and their requests in a worker at once"
     )
     lease_s: Annotated[float, Duration(1, 600)] = Field(
         default=15.0,

@@ -95,7 +95,7 @@ class Metrics:
         self.concurrency_limit = g("concurrency_limit", _P, "Most requests in flight at the moment; halved when FCM says too many")
         self.connections = g("connections", ("transport",), "Open connections to FCM")
         self.in_flight = g("in_flight_messages", _P, "Messages in this worker: read and not settled")
-        self.in_flight_bytes = g("in_flight_bytes", (), "Bytes of jobs in this worker")
+        self.in_flight_bytes = g("in_flight_bytes", (), "Bytes of jobs and their requests in this worker")
 
         # The queue
         self.backlog = g("backlog_jobs", _PL, "Jobs whose time has come and that are not settled; the number to scale on (shared)")

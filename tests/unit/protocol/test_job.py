@@ -40,10 +40,10 @@ def refused(fields, code, start, limits=LIMITS):
 MESSAGE = '{"token":"a"}'
 
 
-def test_a_multicast_weighs_what_it_grows_to_in_the_request():
+def test_a_job_weighs_what_it_is_in_redis_and_what_its_messages_are_in_the_request():
     message, tokens = json.dumps({"data": {"a": "x" * 1000}}), json.dumps(["a", "b", "c"])
     job = decode({"message": message, "tokens": tokens})
-    assert job.nbytes == len("messagetokens") + len(tokens) + 3 * len(message)
+    assert job.nbytes == len("messagetokens") + len(tokens) + len(message) + 3 * (len(message) + len("a"))
 
 
 def test_the_smallest_job_needs_a_message_only():
@@ -52,12 +52,13 @@ def test_the_smallest_job_needs_a_message_only():
     assert (job.entry_id, job.id, job.origin_id, job.lane, job.stream) == (ID, ID, ID, "normal", "normal")
     assert (job.message, job.kind, job.values, job.multicast) == (MESSAGE.encode(), "token", ["a"], False)
     assert (job.enqueued_at, job.expires_at, job.deliver_at) == (AT, AT + 86400, 0.0)
-    assert job.nbytes == len("message") + len(MESSAGE)
+    assert job.nbytes == len("message") + 2 * len(MESSAGE)
 
 
 def test_the_short_way_and_the_long_way_make_the_same_job():
     short = decode({"message": '{"token":"a","android":{"ttl":"5s"}}'}, "bulk")
     long = decode({"message": '{"token":"a","android":{"ttl":"5s"}}', "id": ""}, "bulk")
+    assert long.nbytes == short.nbytes + len("id")
     long.fields, long.nbytes = short.fields, short.nbytes
     assert short == long
 

@@ -33,7 +33,7 @@ DEFAULTS = {
     "batch_size": 500,
     "linger_ms": 20,
     "max_in_flight": 20000,
-    "max_in_flight_bytes": 64 * 1024 * 1024,
+    "max_in_flight_bytes": 32 * 1024 * 1024,
     "max_concurrent_requests": None,
     "request_timeout_s": 15,
     "topic_timeout_s": 60,
