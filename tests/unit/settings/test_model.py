@@ -218,3 +218,8 @@ def test_every_sentence_names_a_setting_as_it_is_set():
             if bare.search(node.value)
         ]
     assert found == []
+
+
+def test_a_path_under_the_home_of_nobody_is_refused():
+    with pytest.raises(SettingsError, match="DISPATCHER_CA_FILE"):
+        Settings.load(None, {"DISPATCHER_CA_FILE": "~nobody-of-this-name/ca.pem"})
