@@ -6,6 +6,8 @@ import asyncio
 import signal
 
 import pytest
+from harness.gate import Gate
+from harness.ledger import read_outcomes
 from harness.proxy import Fault
 from harness.stage import Stage
 from harness.waiting import until
@@ -65,6 +67,58 @@ async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have
     await until(lambda: idle(first))
     found = await close(stage)
     assert found["duplicates"] <= (40 if transport == "batch" else 2)
+
+
+@pytest.mark.parametrize("moment", ["anywhere", "before the write"])
+async def test_a_worker_whose_loop_was_blocked_past_its_lease_sends_nothing_that_others_have(
+    stage: Stage, close, tmp_path, moment
+):
+    """The process runs, its loop does not: when it goes on, time has passed for it as for everybody."""
+    async with Gate(tmp_path / "gate") as gate:
+        await stage.emulator.script(latency=0.3)
+        first = await stage.worker(gate=gate, max_concurrent_requests=2, batch_size=20)
+        await stage.produce(120)
+        await until(stage.emulator.arrived)
+        stage.faults += 1
+        first.signal(signal.SIGUSR1 if moment == "anywhere" else signal.SIGUSR2)
+        await gate.reached.wait()
+        await stage.note(first, "blocked loop of")
+        await until(lambda: not_leased(stage, first))
+        sent = first.fcm.requests
+        await stage.emulator.script()
+        await stage.worker()
+        await stage.settled()
+        gate.open()
+        await until(lambda: counted(first, "leases_lost_total"))
+        await until(lambda: idle(first))
+        assert first.fcm.requests == sent
+        found = await close(stage)
+        assert found["duplicates"] <= 40
+
+
+@pytest.mark.thorough
+async def test_a_late_retry_of_a_worker_whose_loop_was_blocked_does_not_count(stage: Stage, close, tmp_path):
+    """Its kernel has the 503 long before its loop reads it; others have settled the messages by then."""
+    async with Gate(tmp_path / "gate") as gate:
+        first = await stage.worker(gate=gate)
+        await stage.emulator.script({"per": "request", "wire": "batch", "error": "UNAVAILABLE", "times": 1})
+        answer = first.fcm.inject(Fault(b"POST /batch", "hold reply"))
+        await stage.produce(1, tokens=200)
+        await answer.hit.wait()
+        stage.faults += 1
+        first.signal(signal.SIGUSR1)
+        await gate.reached.wait()
+        answer.release()
+        await stage.worker()
+        await stage.settled()
+        gate.open()
+        await until(lambda: counted(first, "stale_settlements_total"))
+        found = await close(stage)
+        assert (found["duplicates"], found["sends"]) == (0, 200)
+
+
+async def not_leased(stage: Stage, worker) -> bool:
+    return not await stage.leased(worker)
 
 
 async def test_a_sigterm_in_full_flow_loses_nothing_and_repeats_nothing(stage: Stage, close):
@@ -146,6 +200,4 @@ async def idle(worker) -> bool:
 
 async def attempts(stage: Stage) -> set[int]:
     """How many sends the outcomes tell of."""
-    from harness.ledger import read_outcomes  # noqa: PLC0415 - one reader
-
     return {outcome["attempts"] for ended in (await read_outcomes(stage)).values() for outcome in ended}

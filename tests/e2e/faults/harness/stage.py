@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis.exceptions
+from harness.gate import Gate
 from harness.processes import EmulatorServer, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
+from harness.stalls import Stalls
 from harness.waiting import until
 
 from dispatcher.queue.keys import Keys
@@ -30,6 +32,7 @@ from dispatcher.queue.script import Script
 PROJECT = "demo-orchard-41"
 LEASE_S = 2.0
 STREAMS = ("high", "due", "normal", "bulk")
+BLOCKABLE = Path(__file__).parent / "blockable.py"
 SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
 
 Message = tuple[str, str]
@@ -47,10 +50,18 @@ class Asked:
 
 @dataclass
 class Cut:
-    """A moment at which a worker, or its connection, was lost, with the messages it had not settled by then."""
+    """A moment at which a worker, or its connection, was lost, with the messages it had not settled by then.
+
+    Attributes:
+        what: for people.
+        at: Unix seconds, as in the emulator's log.
+        clock: the same moment on the monotonic clock.
+        unsettled: in its hands.
+    """
 
     what: str
     at: float
+    clock: float
     unsettled: frozenset[Message]
 
 
@@ -96,6 +107,7 @@ class Stage:
         # Reclaims that no log tells of, because their worker died of them.
         self.reclaims: list[float] = []
         self.faults = 0
+        self.stalls = Stalls(self._pids)
         self._numbers = itertools.count(1)
         self._stack = AsyncExitStack()
 
@@ -106,11 +118,16 @@ class Stage:
                 stack.push_async_callback(_end, process)
                 await process.start()
             await self.load_scripts()
+            watching = asyncio.create_task(self.stalls.run())
+            stack.push_async_callback(_cancel, watching)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    def _pids(self) -> list[int]:
+        return [p.pid for p in (self.redis, self.emulator, *self.workers) if p.alive]
 
     async def load_scripts(self) -> None:
         """So that a call of a script is known by its hash from the first one on."""
@@ -119,8 +136,14 @@ class Stage:
 
     # Workers
 
-    async def worker(self, *, ready: bool = True, **settings: Any) -> WorkerProcess:
-        """Start one more worker, behind two proxies of its own; by default wait until it holds its leases."""
+    async def worker(self, *, ready: bool = True, gate: Gate | None = None, **settings: Any) -> WorkerProcess:
+        """Start one more worker, behind two proxies of its own; by default wait until it holds its leases.
+
+        Args:
+            ready: wait for that.
+            gate: its event loop can be made to stand still there.
+            settings: of this worker.
+        """
         redis_proxy = await self._stack.enter_async_context(Proxy(self.redis.path))
         fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
         values = {
@@ -137,7 +160,11 @@ class Stage:
             **settings,
         }
         environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
-        worker = WorkerProcess(f"worker {len(self.workers) + 1}", redis_proxy, fcm, environment)
+        program: Sequence[str] = ("-m", "dispatcher")
+        if gate is not None:
+            environment["LOOP_GATE"] = str(gate.path)
+            program = [str(BLOCKABLE)]
+        worker = WorkerProcess(f"worker {len(self.workers) + 1}", redis_proxy, fcm, environment, program)
         self.workers.append(worker)
         self._stack.push_async_callback(worker.close)
         self._stack.push_async_callback(_end, worker)
@@ -164,12 +191,15 @@ class Stage:
     # Faults
 
     async def note(self, worker: WorkerProcess, what: str) -> Cut:
-        """Write down what this worker has in its hands at this moment."""
-        at = time.time()
+        """Write down what this worker has in its hands at this moment.
+
+        Where that can be, the fault comes first: what is read and sent between a note and its fault is on no note.
+        """
+        at, clock = time.time(), time.monotonic()
         unsettled: set[Message] = set()
         for project in self.projects:
             unsettled.update(await self.unsettled(project, worker.consumer))
-        cut = Cut(f"{what} {worker.name}", at, frozenset(unsettled))
+        cut = Cut(f"{what} {worker.name}", at, clock, frozenset(unsettled))
         self.cuts.append(cut)
         self.faults += 1
         return cut
@@ -345,6 +375,11 @@ def messages_of(fields: dict[str, str]) -> list[Message]:
         if "tokens" in fields
         else [(name, message["token"])]
     )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _end(process: Any) -> None:
