@@ -33,9 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The seed, and what the fault scenarios came to: also under xdist, whose processes print nothing."""
     stats = terminalreporter.stats
-    passed, failed = (
-        [r for r in stats.get(name, []) if FAULTS in r.nodeid] for name in ("passed", "failed")
-    )
+    passed, failed = ([r for r in stats.get(name, []) if FAULTS in r.nodeid] for name in ("passed", "failed"))
     if not (passed or failed):
         return
     seed = os.environ["FAULT_SEED"]

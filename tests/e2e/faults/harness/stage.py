@@ -8,12 +8,13 @@ holds duplicates against.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +42,19 @@ Message = tuple[str, str]
 
 @dataclass
 class Asked:
-    """One message in the producer's log: what may become of it."""
+    """One message in the producer's log: what may become of it.
+
+    Attributes:
+        project: where.
+        may: the statuses that are right for it.
+        entries: how often it was enqueued.
+        unsure: the reply to that was lost: it may have been enqueued, or not.
+    """
 
     project: str
     may: frozenset[str]
     entries: int = 1
+    unsure: bool = False
 
 
 @dataclass
@@ -191,10 +200,7 @@ class Stage:
     # Faults
 
     async def note(self, worker: WorkerProcess, what: str) -> Cut:
-        """Write down what this worker has in its hands at this moment.
-
-        Where that can be, the fault comes first: what is read and sent between a note and its fault is on no note.
-        """
+        """Write down what this worker has in its hands at this moment."""
         at, clock = time.time(), time.monotonic()
         unsettled: set[Message] = set()
         for project in self.projects:
@@ -203,6 +209,22 @@ class Stage:
         self.cuts.append(cut)
         self.faults += 1
         return cut
+
+    @contextlib.asynccontextmanager
+    async def held_still(self, what: str, *workers: WorkerProcess) -> AsyncIterator[None]:
+        """Stop workers for as long as it takes to note what they have and to let the fault happen, in the body.
+
+        So nothing is read and sent between the note and the fault, which would be on no note.
+        """
+        for worker in workers:
+            worker.signal(signal.SIGSTOP)
+        try:
+            for worker in workers:
+                await self.note(worker, what)
+            yield
+        finally:
+            for worker in workers:
+                worker.signal(signal.SIGCONT)
 
     def noting(self, worker: WorkerProcess, what: str) -> Callable[[], Any]:
         """`note`, as something to do before a fault."""
@@ -322,6 +344,9 @@ class Stage:
             size: bytes of filling in each message.
             client: another way to Redis than the direct one.
             fields: further fields of each entry.
+
+        Raises:
+            redis.exceptions.RedisError: some were refused, or nobody knows; the log holds what it must.
         """
         key = self.keys.stream(project, lane)  # type: ignore[arg-type]
         names = [f"m{next(self._numbers)}" for _ in range(count)]
@@ -330,11 +355,18 @@ class Stage:
             async with (client or self.redis.client).pipeline(transaction=False) as pipe:
                 for name in chunk:
                     pipe.xadd(key, job(name, tokens, target, size) | fields)
-                replies = await pipe.execute(raise_on_error=False)
+                try:
+                    replies = await pipe.execute(raise_on_error=False)
+                except (OSError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+                    for name in chunk:
+                        self.expect(job(name, tokens, target), may, project=project, unsure=True)
+                    raise
             for name, reply in zip(chunk, replies, strict=True):
+                if not isinstance(reply, Exception):
+                    self.expect(job(name, tokens, target), may, project=project)
+            for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
-                self.expect(job(name, tokens, target), may, project=project)
         return names
 
     def expect(
@@ -344,10 +376,11 @@ class Stage:
         *,
         entries: int = 1,
         project: str = PROJECT,
+        unsure: bool = False,
     ) -> None:
-        """Write a job into the producer's log that was enqueued by other means, `entries` times."""
+        """Write a job into the producer's log that was enqueued, `entries` times."""
         for message in messages_of(fields):
-            self.asked[message] = Asked(project, frozenset(may), entries)
+            self.asked[message] = Asked(project, frozenset(may), entries, unsure)
 
     def expect_message(self, name: str, target: str, may: Iterable[str] = ("accepted",)) -> None:
         """Write one message into the producer's log, by its id and its target."""

@@ -1,9 +1,10 @@
 """How long this machine kept a stage waiting: what a limit in seconds is lengthened by, instead of being a guess.
 
-Two things are added up. The harness's own lateness: its proxies stand between all the others, so what it misses
-they miss too. And the time its processes were ready to run and had no processor, which Linux counts for each
-(`/proc/<pid>/schedstat`; where there is none, only the first). A process that was stopped or that sleeps is not
-waiting in this sense: a fault never lengthens the limit it is held against.
+Two things are looked at. The harness's own lateness: its proxies stand between all the others, so what it misses
+they miss too. And the time for which each process was ready to run and had no processor, which Linux counts
+(`/proc/<pid>/schedstat`; where there is none, only the first). Of a moment the worst is lost, not the sum: the
+others are waiting for it. A process that was stopped or that sleeps is not waiting in this sense: a fault never
+lengthens the limit it is held against.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ class Stalls:
             stalled = max(0.0, now - due - UNAVOIDABLE_S)
             for pid in self._pids():
                 waited = waited_s(pid)
-                stalled += max(0.0, waited - self._waited.get(pid, waited))
+                stalled = max(stalled, waited - self._waited.get(pid, waited))
                 self._waited[pid] = waited
+            self._sums.append(self._sums[-1] + min(stalled, now - self._times[-1]))
             self._times.append(now)
-            self._sums.append(self._sums[-1] + stalled)
 
     def between(self, start: float, end: float) -> float:
-        """Seconds lost from `start` to `end` (monotonic), over all that were watched together."""
+        """Seconds lost from `start` to `end` (monotonic)."""
         first = max(0, bisect_right(self._times, start) - 1)
         last = min(len(self._times) - 1, bisect_left(self._times, end))
         return self._sums[last] - self._sums[first]
