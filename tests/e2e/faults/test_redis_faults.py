@@ -7,9 +7,10 @@ import asyncio
 import pytest
 import redis.asyncio
 import redis.exceptions
+from harness.jobs import job
 from harness.ledger import read_outcomes
 from harness.proxy import Fault, Proxy
-from harness.stage import LEASE_S, PROJECT, Stage, job
+from harness.stage import LEASE_S, PROJECT, Stage
 from harness.waiting import pass_time, until
 
 AOF = ("--appendonly", "yes", "--appendfsync", "everysec")

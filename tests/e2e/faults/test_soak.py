@@ -75,9 +75,7 @@ async def calm(stage: Stage) -> None:
 async def load(stage: Stage, ends: float) -> None:
     """Some hundreds of messages at a time, as long as not too many wait; a Redis that is away or full gets none."""
     while time.monotonic() < ends:
-        with contextlib.suppress(
-            OSError, redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError
-        ):
+        with contextlib.suppress(OSError, *REFUSED):
             if await stage.waiting() < 2000:
                 await stage.produce(stage.random.randrange(20, 400))
                 await stage.produce(1, tokens=stage.random.randrange(1, 100), lane="high")

@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from functools import partial
 from typing import Any
 
+from harness.jobs import Message
 from harness.processes import total
-from harness.stage import LEASE_S, STREAMS, Message, Stage
+from harness.stage import LEASE_S, STREAMS, Stage
 from harness.waiting import until
 
 GRACE_S = 0.5

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 import signal
 import time
@@ -22,6 +21,7 @@ from typing import Any, Self
 
 import redis.exceptions
 from harness.gate import Gate
+from harness.jobs import Asked, Message, job, messages_of
 from harness.processes import EmulatorServer, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
 from harness.stalls import Stalls
@@ -35,26 +35,6 @@ LEASE_S = 2.0
 STREAMS = ("high", "due", "normal", "bulk")
 BLOCKABLE = Path(__file__).parent / "blockable.py"
 SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
-
-Message = tuple[str, str]
-"""(id in its data, target value): how all three logs know one message."""
-
-
-@dataclass
-class Asked:
-    """One message in the producer's log: what may become of it.
-
-    Attributes:
-        project: where.
-        may: the statuses that are right for it.
-        entries: how often it was enqueued.
-        unsure: the reply to that was lost: it may have been enqueued, or not.
-    """
-
-    project: str
-    may: frozenset[str]
-    entries: int = 1
-    unsure: bool = False
 
 
 @dataclass
@@ -137,6 +117,11 @@ class Stage:
 
     def _pids(self) -> list[int]:
         return [p.pid for p in (self.redis, self.emulator, *self.workers) if p.alive]
+
+    def stalled(self, start: float, end: float) -> float:
+        """Seconds that this machine lost between two Unix times."""
+        offset = time.time() - time.monotonic()
+        return self.stalls.between(start - offset, end - offset)
 
     async def load_scripts(self) -> None:
         """So that a call of a script is known by its hash from the first one on."""
@@ -385,29 +370,6 @@ class Stage:
     def expect_message(self, name: str, target: str, may: Iterable[str] = ("accepted",)) -> None:
         """Write one message into the producer's log, by its id and its target."""
         self.asked[name, target] = Asked(PROJECT, frozenset(may))
-
-
-def job(name: str, tokens: int = 0, target: str = "", size: int = 0) -> dict[str, str]:
-    """The fields of one entry."""
-    message: dict[str, Any] = {"data": {"id": name}}
-    if size:
-        message["data"]["filling"] = "x" * size
-    if tokens:
-        values = [f"{name}-{place}:APA91b{'x' * 40}" for place in range(tokens)]
-        return {"id": name, "message": json.dumps(message), "tokens": json.dumps(values)}
-    message["token"] = target or f"{name}:APA91b{'x' * 40}"
-    return {"id": name, "message": json.dumps(message)}
-
-
-def messages_of(fields: dict[str, str]) -> list[Message]:
-    """The messages that an entry of ours stands for, also after its tokens were cut."""
-    message = json.loads(fields["message"])
-    name = message["data"]["id"]
-    return (
-        [(name, value) for value in json.loads(fields["tokens"])]
-        if "tokens" in fields
-        else [(name, message["token"])]
-    )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
