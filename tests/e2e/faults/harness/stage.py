@@ -305,6 +305,10 @@ class Stage:
 
     # The producer
 
+    def new_name(self) -> str:
+        """For a job that has to be known before it is enqueued."""
+        return f"m{next(self._numbers)}"
+
     async def produce(
         self,
         count: int,
@@ -316,6 +320,7 @@ class Stage:
         target: str = "",
         size: int = 0,
         client: Any = None,
+        names: Sequence[str] = (),
         **fields: str,
     ) -> list[str]:
         """Enqueue jobs and write them into the producer's log; returns their ids (and the messages' own).
@@ -328,13 +333,14 @@ class Stage:
             target: one token for all of them instead.
             size: bytes of filling in each message.
             client: another way to Redis than the direct one.
+            names: their ids, of `new_name`; or new ones.
             fields: further fields of each entry.
 
         Raises:
             redis.exceptions.RedisError: some were refused, or nobody knows; the log holds what it must.
         """
         key = self.keys.stream(project, lane)  # type: ignore[arg-type]
-        names = [f"m{next(self._numbers)}" for _ in range(count)]
+        names = [*names] or [self.new_name() for _ in range(count)]
         for start in range(0, count, 500):
             chunk = names[start : start + 500]
             async with (client or self.redis.client).pipeline(transaction=False) as pipe:
