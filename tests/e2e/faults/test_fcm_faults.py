@@ -22,7 +22,7 @@ PARTS = 20
 @pytest.mark.thorough
 async def test_connections_are_refused(stage: Stage, close):
     """Nothing left, so nothing is repeated."""
-    worker = await stage.worker()
+    worker = await stage.worker(max_attempts=100)
     await worker.fcm.refuse()
     stage.faults += 1
     await stage.produce(50)
@@ -37,10 +37,10 @@ async def test_connections_are_refused(stage: Stage, close):
 @pytest.mark.parametrize("slow", ["headers", "body"])
 async def test_an_answer_that_takes_too_long(stage: Stage, close, slow):
     """Its messages are of unknown fate: sent again, and marked."""
-    worker = await stage.worker(request_timeout_s=1, topic_timeout_s=1)
+    worker = await stage.worker(request_timeout_s=5, topic_timeout_s=5)
     note = stage.noting(worker, "slow answer to")
     action, keep = ("hold reply", 0) if slow == "headers" else ("dribble", 300)
-    worker.fcm.inject(Fault(BATCH, action, keep=keep, before=note, seconds=3))  # type: ignore[arg-type]
+    worker.fcm.inject(Fault(BATCH, action, keep=keep, before=note))  # type: ignore[arg-type]
     await stage.produce(1, tokens=100)
     await stage.settled()
     found = await close(stage)
@@ -50,7 +50,7 @@ async def test_an_answer_that_takes_too_long(stage: Stage, close, slow):
 
 async def test_a_connection_that_went_half_open(stage: Stage, close):
     """The request arrives, and nothing ever comes back on that connection."""
-    worker = await stage.worker(request_timeout_s=1)
+    worker = await stage.worker(request_timeout_s=5)
     worker.fcm.inject(Fault(BATCH, "drop reply", silent=True, before=stage.noting(worker, "half-open for")))
     await stage.produce(1, tokens=100)
     await stage.settled()
@@ -62,7 +62,7 @@ async def test_a_connection_that_went_half_open(stage: Stage, close):
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_one_direction_is_a_black_hole(stage: Stage, close, direction):
     """Upwards nothing arrived, downwards everything did: the worker cannot know, and repeats once."""
-    worker = await stage.worker(request_timeout_s=1)
+    worker = await stage.worker(request_timeout_s=5)
     hole = Fault(
         BATCH, "drop request" if direction == "up" else "drop reply", silent=True,
         before=stage.noting(worker, f"black hole {direction} for"),

@@ -10,7 +10,7 @@ import redis.exceptions
 from harness.jobs import job
 from harness.ledger import read_outcomes
 from harness.proxy import Fault, Proxy
-from harness.stage import LEASE_S, PROJECT, Stage
+from harness.stage import PROJECT, Stage
 from harness.waiting import pass_time, until
 
 AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
@@ -55,6 +55,7 @@ async def all_ended(stage: Stage, names: list[str]) -> bool:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["refused", "silent"])
+@pytest.mark.short_lease
 async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
     """No worker died, and nobody takes over from anybody: what was on the wire is settled when Redis is back."""
     await stage.emulator.script(latency=0.2)
@@ -67,7 +68,7 @@ async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
                 await worker.redis.refuse()
             else:
                 worker.redis.lost_up = True
-    await pass_time(2.5 * LEASE_S)
+    await pass_time(2.5 * stage.lease_s)
     arrived = await stage.emulator.arrived()
     for worker in workers:
         if kind == "refused":
@@ -83,6 +84,7 @@ async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_one_worker_loses_redis_for_longer_than_its_lease(stage: Stage, close):
     """It stops sending; its jobs are another's, and its late answers count once."""
     first = await one_of_two_loses_redis(stage)
@@ -97,7 +99,7 @@ async def test_one_worker_loses_redis_for_longer_than_its_lease(stage: Stage, cl
 @pytest.mark.thorough
 async def test_one_worker_loses_redis_for_a_moment(stage: Stage, close):
     """Its lease lasts, so that nobody takes its jobs over: they are settled when Redis is back."""
-    first = await one_of_two_loses_redis(stage, lease_s=60)
+    first = await one_of_two_loses_redis(stage)
     await pass_time(0.5)
     await first.redis.listen()
     await stage.settled()
@@ -105,10 +107,10 @@ async def test_one_worker_loses_redis_for_a_moment(stage: Stage, close):
     assert found["duplicates"] == 0
 
 
-async def one_of_two_loses_redis(stage: Stage, **settings):
+async def one_of_two_loses_redis(stage: Stage):
     """Two workers, of which neither can take all there is; then the first has no Redis any more."""
     await stage.emulator.script(latency=0.2)
-    first, _ = await stage.crew(2, max_concurrent_requests=2, batch_size=50, max_in_flight=200, **settings)
+    first, _ = await stage.crew(2, max_concurrent_requests=2, batch_size=50, max_in_flight=200)
     await stage.produce(3000)
     await until(lambda: both_work(stage))
     async with stage.held_still("Redis lost for", first):
@@ -200,6 +202,7 @@ async def test_the_reply_to_an_enqueueing_is_lost(stage: Stage, close):
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_the_reply_to_a_reclaim_is_lost(stage: Stage, close):
     """Entries that were claimed and never arrived are found by reconciling."""
     first, second = await stage.crew(2)
@@ -233,6 +236,7 @@ async def test_scripts_are_flushed_and_connections_killed_and_paused(stage: Stag
     assert found["duplicates"] == 0
 
 
+@pytest.mark.short_lease
 async def test_a_full_redis_refuses_producers_and_is_drained(stage: Stage, close):
     """At maxmemory nothing can be enqueued, and everything that is there is sent and settled."""
     client = stage.redis.client

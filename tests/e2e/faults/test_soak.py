@@ -15,7 +15,7 @@ import pytest
 import redis.exceptions
 from harness.gate import Gate
 from harness.proxy import Fault
-from harness.stage import LEASE_S, Stage
+from harness.stage import SHORT_LEASE_S, Stage
 from harness.waiting import pass_time, until
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
@@ -38,7 +38,7 @@ REFUSED = (
 @pytest.mark.timeout(MINUTES * 90 + 600)
 async def test_soak(make_stage, close, tmp_path):
     """Three workers under a steady load; every few seconds something happens to one of them, to Redis or to FCM."""
-    stage: Stage = await make_stage(redis_options=AOF)
+    stage: Stage = await make_stage(redis_options=AOF, lease_s=SHORT_LEASE_S)
     await calm(stage)
     await stage.crew(3, **FLOW)
     ends = time.monotonic() + MINUTES * 60
@@ -101,7 +101,7 @@ async def sleep_past_the_lease(stage: Stage) -> None:
     worker = someone(stage)
     stage.freeze(worker)
     await stage.note(worker, "sleep of")
-    await pass_time(2 * LEASE_S)
+    await pass_time(2 * stage.lease_s)
     stage.thaw(worker)
 
 
@@ -114,7 +114,7 @@ async def block_the_loop_past_the_lease(stage: Stage) -> None:
             await until(lambda: gate.reached.is_set() or few(stage), 60)
             if gate.reached.is_set():
                 await stage.note(worker, "blocked loop of")
-                await pass_time(2 * LEASE_S)
+                await pass_time(2 * stage.lease_s)
     worker.signal(signal.SIGTERM)
     assert await worker.ended() == 0
 
@@ -128,7 +128,7 @@ async def lose_redis_past_the_lease(stage: Stage) -> None:
     worker = someone(stage)
     async with stage.held_still("Redis lost for", worker):
         await worker.redis.refuse()
-    await pass_time(2 * LEASE_S)
+    await pass_time(2 * stage.lease_s)
     await worker.redis.listen()
 
 

@@ -13,6 +13,7 @@ from harness.stage import Stage
 from harness.waiting import until
 
 
+@pytest.mark.short_lease
 async def test_a_late_retry_of_a_worker_that_slept_past_its_lease_does_not_count(stage: Stage, close):
     """Its messages were taken over and accepted; the 503 it wakes up to changes nothing any more."""
     first = await stage.worker()
@@ -31,6 +32,7 @@ async def test_a_late_retry_of_a_worker_that_slept_past_its_lease_does_not_count
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_late_accepted_of_a_worker_that_slept_past_its_lease_counts_once(stage: Stage, close):
     """First wins: what was on the wire is accepted twice by FCM, and recorded once."""
     first = await stage.worker()
@@ -49,6 +51,7 @@ async def test_a_late_accepted_of_a_worker_that_slept_past_its_lease_counts_once
 
 
 @pytest.mark.parametrize("transport", ["batch", "v1"])
+@pytest.mark.short_lease
 async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have(
     stage: Stage, close, transport
 ):
@@ -70,6 +73,7 @@ async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have
 
 
 @pytest.mark.parametrize("moment", ["anywhere", "before the write"])
+@pytest.mark.short_lease
 async def test_a_worker_whose_loop_was_blocked_past_its_lease_sends_nothing_that_others_have(
     stage: Stage, close, tmp_path, moment
 ):
@@ -97,6 +101,7 @@ async def test_a_worker_whose_loop_was_blocked_past_its_lease_sends_nothing_that
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_late_retry_of_a_worker_whose_loop_was_blocked_does_not_count(stage: Stage, close, tmp_path):
     """Its kernel has the 503 long before its loop reads it; others have settled the messages by then."""
     async with Gate(tmp_path / "gate") as gate:
@@ -139,17 +144,18 @@ async def test_a_sigterm_in_full_flow_loses_nothing_and_repeats_nothing(stage: S
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_second_sigterm_ends_at_once_and_costs_only_what_was_on_the_wire(stage: Stage, close):
     """The fast exit: nothing is awaited."""
-    await stage.emulator.script(latency=5.0)
-    first = await stage.worker(max_concurrent_requests=2, batch_size=50)
+    await stage.emulator.script(latency=100.0)
+    first = await stage.worker(max_concurrent_requests=2, batch_size=50, request_timeout_s=100, drain_s=100)
     await stage.produce(500)
     await until(stage.emulator.arrived)
     first.signal(signal.SIGTERM)
     await until(lambda: first.said("worker_draining"))
     await stage.note(first, "second SIGTERM of")
     first.signal(signal.SIGTERM)
-    assert await first.ended(within=3) == 0
+    assert await first.ended() == 0
     await stage.emulator.script()
     await stage.worker()
     await stage.settled()

@@ -22,7 +22,7 @@ from harness.waiting import until
 from dispatcher.queue.embedded import find_servers
 
 ROOT = Path(__file__).parents[4]
-END_S = 40.0
+END_S = 60.0
 
 
 class Process:

@@ -31,7 +31,12 @@ from dispatcher.queue.keys import Keys
 from dispatcher.queue.script import Script
 
 PROJECT = "demo-orchard-41"
-LEASE_S = 2.0
+LEASE_S = 15.0
+"""The product's own: nobody loses a lease because this machine is busy."""
+
+SHORT_LEASE_S = 2.0
+"""Where somebody has to die first."""
+
 STREAMS = ("high", "due", "normal", "bulk")
 BLOCKABLE = Path(__file__).parent / "blockable.py"
 SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
@@ -43,12 +48,14 @@ class Cut:
 
     Attributes:
         what: for people.
+        worker: whose.
         at: Unix seconds, as in the emulator's log.
         clock: the same moment on the monotonic clock.
         unsettled: in its hands.
     """
 
     what: str
+    worker: WorkerProcess
     at: float
     clock: float
     unsettled: frozenset[Message]
@@ -74,6 +81,7 @@ class Stage:
         projects: with credentials.
         redis_options: further options of the server.
         redis_port: where it listens beside its unix socket; 0: nowhere.
+        lease_s: of every worker.
         settings: of every worker, `DISPATCHER_` left out.
     """
 
@@ -82,6 +90,7 @@ class Stage:
     projects: Sequence[str] = (PROJECT,)
     redis_options: Sequence[str] = ()
     redis_port: int = 0
+    lease_s: float = LEASE_S
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,8 +154,8 @@ class Stage:
             "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
             "credentials": self.emulator.keys,
             "transport": "batch",
-            "lease_s": LEASE_S,
-            "drain_s": 10,
+            "lease_s": self.lease_s,
+            "drain_s": 30,
             "quota_per_minute": 6_000_000,
             "http_port": 0,
             "log_format": "json",
@@ -190,7 +199,7 @@ class Stage:
         unsettled: set[Message] = set()
         for project in self.projects:
             unsettled.update(await self.unsettled(project, worker.consumer))
-        cut = Cut(f"{what} {worker.name}", at, clock, frozenset(unsettled))
+        cut = Cut(f"{what} {worker.name}", worker, at, clock, frozenset(unsettled))
         self.cuts.append(cut)
         self.faults += 1
         return cut
@@ -220,7 +229,7 @@ class Stage:
         await worker.kill()
         at = time.monotonic()
         cut = await self.note(worker, "kill")
-        heirs = [heir for heir in self.live if heir.began + LEASE_S < at]
+        heirs = [heir for heir in self.live if heir.began + self.lease_s < at]
         self.deaths.append(Death(worker, at, len(cut.unsettled), len(heirs)))
         return cut
 
