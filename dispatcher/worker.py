@@ -19,8 +19,10 @@ import uvloop
 from dispatcher import __version__
 from dispatcher.errors import CredentialsError, DispatcherError, QueueError, QueueMisconfigured, SettingsError
 from dispatcher.http import Health
+from dispatcher.pipeline.calling import Calling
 from dispatcher.pipeline.equipment import Outfitter, make_keyring, secrets_of
 from dispatcher.pipeline.intake import Intake
+from dispatcher.pipeline.managing import Managing
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.roster import Roster
@@ -225,11 +227,13 @@ class Worker:
         room_changed = asyncio.Event()
         packing = Packing(projects)
         settling = Settling(queue, room, room_changed, metrics=metrics, log=log)
-        sending = Sending(queue, settling, metrics=metrics, log=log, tracing=self._tracing)
+        calling = Calling(queue, metrics, log, self._tracing)
+        sending = Sending(queue, settling, calling, metrics=metrics, log=log)
+        managing = Managing(queue, settling, calling, log=log)
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
         async with asyncio.TaskGroup() as tasks:
-            roster = Roster(projects, queue, intake, sending, settling, tasks, metrics, log)
+            roster = Roster(projects, queue, intake, sending, managing, settling, tasks, metrics, log)
             duties: list[Duty] = [
                 LeaseKeeper(queue, projects, settings.lease_s, metrics, log),
                 KeyWatcher(

@@ -14,6 +14,7 @@ import orjson
 
 from dispatcher.model import (
     DEAD_STATUSES,
+    MANAGEMENT,
     Action,
     Attempt,
     Batch,
@@ -36,6 +37,9 @@ from dispatcher.protocol.letter import encode_letter
 from dispatcher.protocol.outcome import encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
 from dispatcher.telemetry.logs import clean_text
+
+_WELL = (Status.ACCEPTED, Status.DONE)
+"""How a message or a management job ends that found nothing wrong."""
 
 
 class Context(msgspec.Struct):
@@ -122,6 +126,8 @@ def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Cont
     outcomes = []
     for job, response in zip(batch.jobs, responses, strict=True):
         if response.error is not None or job.state is not None or job.campaign or job.attributes:
+            return None
+        if response.replacement_token or response.result or job.operation:
             return None
         if context.failures_only:
             outcomes.append(b"")
@@ -246,16 +252,16 @@ def _settle_job(
                 continue
         outcome = _outcome(job, position, response, disposition, context)
         status, code = outcome.status, outcome.code
-        conclusion.possible_duplicates += outcome.possible_duplicate and status is Status.ACCEPTED
+        conclusion.possible_duplicates += outcome.possible_duplicate and status in _WELL
         conclusion.ended[status, code] += 1
         counts[status] += 1
-        if status is not Status.ACCEPTED or not context.failures_only:
+        if not (context.failures_only and _dull(outcome)):
             fragments.append(encode_outcome(outcome))
         if status in DEAD_STATUSES:
             dead.setdefault((status, code, outcome.reason), []).append(position)
             if outcome.possible_duplicate:
                 doubted.add(position)
-    accepted = counts[Status.ACCEPTED]
+    accepted = sum(counts[status] for status in _WELL)
     return Settled(
         job.entry_id,
         b",".join(fragments),
@@ -281,6 +287,11 @@ def _settle_job(
     )
 
 
+def _dull(outcome: Outcome) -> bool:
+    """Whether OUTCOMES=failures leaves it out: nobody has to act on it, and it tells nothing but its success."""
+    return outcome.status is Status.ACCEPTED and not (outcome.replacement_token or outcome.result)
+
+
 def dedup_origin(job: Job) -> str:
     """What a deduplication key remembers of the job that holds it; ids are unique within a lane only."""
     return f"{job.lane}:{job.origin_id}"
@@ -297,7 +308,7 @@ def _outcome(
     outcome = Outcome(
         job.id,
         job.place(position) if job.values else 0,
-        Status.ACCEPTED,
+        Status.DONE if job.operation else Status.ACCEPTED,
         job.sends + sent,
         job.enqueued_at,
         context.now,
@@ -306,6 +317,9 @@ def _outcome(
     if disposition is None:
         outcome.message_id = response.message_id
         outcome.http_status = 200
+        outcome.replacement_token = response.replacement_token
+        if response.result:
+            outcome.result = msgspec.Raw(response.result)
     else:
         assert disposition.status is not None  # noqa: S101 - the caller keeps the others waiting
         outcome.status = disposition.status
@@ -335,12 +349,12 @@ def _delayed(
         # Not sent: nothing has happened to it but time.
         state = cut.state or JobState(job.entry_id, job.lane, job.enqueued_at)
     due = max(context.now + disposition.delay, job.deliver_at)
-    target = job.target(positions[0])
+    target = MANAGEMENT if disposition.hold_service else job.target(positions[0])
     hold = None
     if disposition.parked:
         # Until somebody lifts the stop; at its expiry it is promoted all the same, and ends as expired.
         due = job.expires_at
-    elif disposition.hold_target:
+    elif disposition.hold_target or disposition.hold_service:
         # Only the target's own 429 moves the end of its pause; who merely joins the queue takes the next slot.
         # Several 429s of one target in one batch are one pause: the jitter is the target's, not the message's.
         until = context.pauses.setdefault(target.key, due) if error is not None else 0.0

@@ -6,14 +6,17 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
+from dispatcher.transport.auth import Credential
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.management import ManagementTransport, Services
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
@@ -103,6 +106,23 @@ def make_transport(
     return batch if settings.transport == "batch" else AutoTransport(batch, v1)
 
 
+def make_errands(
+    settings: ProjectSettings,
+    session: Session,
+    observe: Observe,
+    credential: Credential,
+) -> Errands:
+    """What carries out a project's management jobs."""
+    services = Services(
+        iid=settings.iid_base,
+        fcm=settings.fcm_endpoint,
+        groups=settings.legacy_base,
+        sender_id=settings.sender_id,
+    )
+    transport = ManagementTransport(session, services, settings.request_timeout_s, observe)
+    return Errands(transport, credential, settings.subscriptions_per_s)
+
+
 class Outfitter:
     """Makes projects out of what the settings and the keyring have for them.
 
@@ -140,9 +160,9 @@ class Outfitter:
         if http2 is not None:
             self._sessions.adopt(http2)
         transport = make_transport(settings, session, self._observe, http2)
-        return Project(
-            settings, transport, self._keyring.credentials[project], self._keyring.legacy.get(project)
-        )
+        credential = self._keyring.credentials[project]
+        errands = make_errands(settings, session, self._observe, credential)
+        return Project(settings, transport, credential, errands, self._keyring.legacy.get(project))
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

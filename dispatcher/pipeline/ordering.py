@@ -17,6 +17,33 @@ EARLY = Disposition(Action.RETRY, counted=False)
 EXPIRED = Disposition(Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent")
 
 
+LATE = Disposition(
+    Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent", counted=False
+)
+"""Its time ran out here, between being read and being sent."""
+
+
+def hindered(batch: Batch, orders: Orders | None, now: float) -> dict[int, Disposition]:
+    """The messages of a batch that must not go now, by number: expired, or stopped by an operator.
+
+    Args:
+        batch: about to be sent.
+        orders: in force now.
+        now: Redis clock.
+    """
+    presets: dict[int, Disposition] = {}
+    if any(job.expires_at <= now for job in batch.jobs):
+        for number, (job, _) in enumerate(batch.messages()):
+            if job.expires_at <= now:
+                presets[number] = LATE
+    if orders is not None and orders.targets:
+        for number, (job, position) in enumerate(batch.messages()):
+            stop = orders.of_target(job.target(position).key)
+            if stop is not None:
+                presets.setdefault(number, stop)
+    return presets
+
+
 def duplicate_of(origin: str) -> Disposition:
     """What becomes of a job whose `dedup_key` belongs to this origin (`lane:entry id`)."""
     return Disposition(

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from dispatcher.model import STREAMS, Batch, Stream
+from dispatcher.pipeline.errands import Errands
 from dispatcher.policy.concurrency import Concurrency
 from dispatcher.policy.health import Health
 from dispatcher.policy.lanes import LaneTurns
@@ -18,6 +19,7 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.operation import parcel_limit
 from dispatcher.protocol.rules import Checks
 from dispatcher.settings import ProjectSettings
 from dispatcher.transport.auth import Credential
@@ -88,6 +90,7 @@ class Project:
         settings: what holds for this project.
         transport: the wire it is sent over.
         credential: what signs its requests.
+        errands: its management jobs.
         legacy_key: the server key for legacy services; None: it has none.
     """
 
@@ -96,12 +99,14 @@ class Project:
         settings: ProjectSettings,
         transport: Transport,
         credential: Credential,
+        errands: Errands,
         legacy_key: SecretFile | None = None,
     ) -> None:
         self.id = settings.id
         self.settings = settings
         self.transport = transport
         self.credential = credential
+        self.errands = errands
         self.legacy_key = legacy_key
         self.limits = DecodeLimits(
             max_job_bytes=settings.max_job_bytes,
@@ -114,7 +119,7 @@ class Project:
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
-        self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000)
+        self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000, parcel_limit)
         # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
         self._concurrency = {wire: Concurrency(settings.concurrency(wire)) for wire in ("batch", "v1")}
         self.reading_turns = LaneTurns()
@@ -174,6 +179,9 @@ class Project:
     def enqueue(self, batches: Iterable[Batch]) -> None:
         """Put packed batches where sending finds them."""
         for batch in batches:
+            if batch.parcel:
+                self.errands.enqueue(batch)
+                continue
             self.waiting[batch.stream, batch.broadcast].append(batch)
             if batch.stream == "high":
                 self.urgent.set()
@@ -185,7 +193,12 @@ class Project:
         for queue in self.waiting.values():
             batches.extend(queue)
             queue.clear()
-        return batches
+        return batches + self.errands.take_back()
+
+    def awaken(self) -> None:
+        """Let everyone who waits for a change of state look around."""
+        self.wake.set()
+        self.errands.wake.set()
 
     def may_read(self, loop_now: float) -> bool:
         """Whether entries may be taken out of its streams now."""

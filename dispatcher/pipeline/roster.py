@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import DispatcherError
 from dispatcher.model import STREAMS
 from dispatcher.pipeline.intake import Intake
+from dispatcher.pipeline.managing import Managing
 from dispatcher.pipeline.project import Project, Watcher
 from dispatcher.pipeline.sending import Sending
 from dispatcher.pipeline.settling import Settling
@@ -29,6 +30,7 @@ class Roster:
         queue: this worker's view of Redis.
         intake: stops reading.
         sending: has a task for each project.
+        managing: likewise.
         settling: told of what is handed back.
         tasks: owns the tasks.
         metrics: the worker's.
@@ -41,6 +43,7 @@ class Roster:
         queue: Queue,
         intake: Intake,
         sending: Sending,
+        managing: Managing,
         settling: Settling,
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
@@ -50,6 +53,7 @@ class Roster:
         self._queue = queue
         self._intake = intake
         self._sending = sending
+        self._managing = managing
         self._settling = settling
         self._tasks = tasks
         self._metrics = metrics
@@ -77,9 +81,13 @@ class Roster:
                 project=project.id,
                 hint="tls_verify is off: whoever stands between can read and forge everything, access tokens too",
             )
-        self._senders[project] = self._tasks.create_task(
-            self._sending.run(project), name=f"sending {project.id}"
-        )
+        self._senders[project] = self._tasks.create_task(self._serve(project), name=f"sending {project.id}")
+
+    async def _serve(self, project: Project) -> None:
+        """Messages and management jobs, side by side."""
+        async with asyncio.TaskGroup() as stages:
+            stages.create_task(self._sending.run(project), name=f"messages of {project.id}")
+            stages.create_task(self._managing.run(project), name=f"management of {project.id}")
 
     def drop(self, project_id: str) -> None:
         """Begin to see a project off; it stays in the roster until that is done."""

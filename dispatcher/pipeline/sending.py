@@ -13,17 +13,16 @@ from collections import deque
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError, QueueError
-from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse, Status, Stream
+from dispatcher.model import Action, Batch, Disposition, Stream
+from dispatcher.pipeline.calling import NO_ANSWER, Calling, no_credential, spread
 from dispatcher.pipeline.cancellation import cancelled
+from dispatcher.pipeline.ordering import hindered
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
-from dispatcher.pipeline.veiling import veil
-from dispatcher.policy.classify import classify
 from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
-from dispatcher.telemetry.traces import BatchSpan, Tracing
 
 LEASE_MARGIN_S = 0.5
 """Nothing is sent this close to the end of the lease: the clock of the check and the bytes on the wire differ."""
@@ -34,10 +33,6 @@ REDIS_REST_S = 0.25
 HELD = Disposition(Action.PAUSE_TARGET, counted=False, hold_target=True)
 """A message whose target is paused: it takes the target's next slot, unsent."""
 
-LATE = Disposition(
-    Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent", counted=False
-)
-
 
 class Sending:
     """The sending stage of one worker.
@@ -47,23 +42,23 @@ class Sending:
         settling: where answers go.
         metrics: the worker's.
         log: the worker's.
-        tracing: makes a span of each batch; None: traces are off.
+        calling: calls the transports.
     """
 
     def __init__(
         self,
         queue: Queue,
         settling: Settling,
+        calling: Calling,
         *,
         metrics: Metrics,
         log: FilteringBoundLogger,
-        tracing: Tracing | None = None,
     ) -> None:
         self._queue = queue
         self._settling = settling
+        self._calling = calling
         self._metrics = metrics
         self._log = log
-        self._tracing = tracing
         self._stopping = False
         # Projects whose quota cannot be asked for; said once.
         self._ungranted: set[str] = set()
@@ -78,7 +73,7 @@ class Sending:
     def dismiss(self, project: Project) -> None:
         """The same for one that is `leaving`."""
         project.dismissed.set()
-        project.wake.set()
+        project.awaken()
         project.urgent.set()
 
     async def run(self, project: Project) -> None:
@@ -216,72 +211,32 @@ class Sending:
                 return None
         presets = await self._set_aside(project, batch, grant)
         if len(presets) == batch.size:
-            return Finished(project, batch, [_NO_ANSWER] * batch.size, presets)
+            return Finished(project, batch, [NO_ANSWER] * batch.size, presets)
         numbers = [number for number in range(batch.size) if number not in presets] if presets else None
-        sendable = batch if numbers is None else batch.subset(numbers)
         try:
             token = await project.credential.token()
         except CredentialsError as error:
-            return Finished(
-                project, batch, _spread(batch, numbers, _no_credential(error, batch.size)), presets
-            )
+            answers = spread(batch, numbers, no_credential(error, batch.size))
+            return Finished(project, batch, answers, presets)
         if batch.epoch != project.lease.epoch or not self._may_send(project):
             # The lease lapsed meanwhile: others may be about to take these entries over.
             project.waiting[batch.stream, batch.broadcast].appendleft(batch)
             return None
-        span = self._begin(sendable)
-        responses = await self._call(project, sendable, token, need)
-        failed = [number for number, response in enumerate(responses) if response.error is not None]
-        refused = [number for number in failed if _wants_new_token(responses[number], batch)]
-        renewed = token
-        if refused:
-            try:
-                renewed = await project.credential.renew(token)
-            except CredentialsError as error:
-                self._log.error("credentials_failed", project=project.id, error=str(error))
-        if refused and renewed != token:  # with the same one the answer would be the same
-            again = await self._call(project, sendable.subset(refused), renewed, need)
-            for number, response in zip(refused, again, strict=True):
-                responses[number] = response
-        if failed:
-            veil(sendable, responses, {token, renewed})
-        self._metrics.attempts.of(project.id, project.transport.name).inc(sendable.size)
-        self._metrics.batch_size.of(project.transport.name).observe(sendable.size)
-        if span is not None:
-            accepted = sum(response.error is None for response in responses)
-            span.end(project.transport.name, accepted, sendable.size - accepted)
-        return Finished(project, batch, _spread(batch, numbers, responses), presets)
-
-    def _begin(self, batch: Batch) -> BatchSpan | None:
-        if self._tracing is None:
-            return None
-        parents = (job.traceparent for job in batch.jobs)
-        return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
-
-    async def _call(self, project: Project, batch: Batch, token: str, need: int) -> list[SendResponse]:
-        # A batch that goes out message by message takes its time: the lease may end meanwhile.
-        return await project.transport.send(
-            batch,
+        responses = await self._calling.call(
+            project.transport,
+            project.credential,
+            batch if numbers is None else batch.subset(numbers),
             token,
-            now=self._queue.now(),
             at_once=need,
+            # A batch that goes out message by message takes its time: the lease may end meanwhile.
             may_send=lambda: batch.epoch == project.lease.epoch and self._may_send(project),
         )
+        return Finished(project, batch, spread(batch, numbers, responses), presets)
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""
         now = self._queue.now()
-        presets: dict[int, Disposition] = {}
-        if any(job.expires_at <= now for job in batch.jobs):
-            for number, (job, _) in enumerate(batch.messages()):
-                if job.expires_at <= now:
-                    presets[number] = LATE
-        orders = project.orders
-        if orders is not None and orders.targets:
-            for number, (job, position) in enumerate(batch.messages()):
-                stop = orders.of_target(job.target(position).key)
-                if stop is not None:
-                    presets.setdefault(number, stop)
+        presets = hindered(batch, project.orders, now)
         if not grant.paused_targets:
             return presets
         keys = [job.target(position).key for job, position in batch.messages()]
@@ -295,29 +250,3 @@ class Sending:
             if not passes(slot, next_free, until, now):
                 presets.setdefault(number, HELD)
         return presets
-
-
-_NO_ANSWER = SendResponse()
-
-
-def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:
-    """The responses of the messages that were sent, in the places they have in the whole batch."""
-    if numbers is None:
-        return responses
-    whole = [_NO_ANSWER] * batch.size
-    for number, response in zip(numbers, responses, strict=False):
-        whole[number] = response
-    return whole
-
-
-def _wants_new_token(response: SendResponse, batch: Batch) -> bool:
-    error = response.error
-    return error is not None and classify(error, batch.jobs[0].kind).action is Action.REFRESH_CREDS
-
-
-def _no_credential(error: CredentialsError, count: int) -> list[SendResponse]:
-    """No token, no send: the same as a refusal that a refresh has not mended."""
-    refused = SendError(
-        Fate.NOT_SENT, 401, rpc_status="UNAUTHENTICATED", whole_request=True, reason=str(error)
-    )
-    return [SendResponse(error=refused)] * count

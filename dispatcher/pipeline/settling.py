@@ -192,7 +192,8 @@ class Settling:
         else:
             if not finished.presets:
                 outcomes = conclude_accepted(batch, finished.responses, context)
-            self._learn(finished, context, loop_now, all_good=outcomes is not None)
+            if not batch.parcel:  # management tells nothing of how fast messages may go
+                self._learn(finished, context, loop_now, all_good=outcomes is not None)
             if outcomes is None:
                 conclusion = conclude(batch, finished.responses, finished.presets, context)
                 self._plan_retries(project, conclusion, context, loop_now)
@@ -200,7 +201,7 @@ class Settling:
                 conclusion = Conclusion([], Counter({(Status.ACCEPTED, ""): batch.size}), Counter())
         if conclusion.pause is not None:
             await self._pause(project, conclusion.pause, conclusion.pause_s)
-        elif project.probing and finished.verdict is None and len(finished.presets) < batch.size:
+        elif project.probing and self._tells(finished, conclusion):
             await self._probed(project, conclusion)
         calls = 0
 
@@ -218,6 +219,14 @@ class Settling:
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
         self._count(project, batch, conclusion, reply)
+
+    def _tells(self, finished: Finished, conclusion: Conclusion) -> bool:
+        """Whether a half-open project was tried by this batch.
+
+        A management job that was carried out shows that it is back; one that was not shows nothing.
+        """
+        sent = finished.verdict is None and len(finished.presets) < finished.batch.size
+        return sent and (bool(conclusion.ended) or not finished.batch.parcel)
 
     def _record(
         self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from functools import cache
+from typing import get_args
 
-from dispatcher.model import Fate, SendError, TargetKind
+from dispatcher.model import Fate, SendError, TargetKind, Wire
 from dispatcher.policy.error_table import ANY, TABLE, Scope, Step, Verdict, When
 
 HALVED = frozenset({400, 413})
@@ -26,7 +27,7 @@ _NAMED = re.compile(r"\b([a-z_]+)[:/]\S*")
 def classify(error: SendError, kind: TargetKind, *, twin_accepted: bool = False) -> Verdict:
     """Find what an answer means.
 
-    The order is that of the error table's section 2: fate, FcmError, ErrorInfo, `error.status`, HTTP status.
+    The order is that of `Step`: fate, FcmError, ErrorInfo, `error.status`, the word of another wire, HTTP status.
 
     Args:
         error: an answer that was no success. `whole_request` is set only for the outer answer of a batch; the
@@ -35,15 +36,17 @@ def classify(error: SendError, kind: TargetKind, *, twin_accepted: bool = False)
         twin_accepted: the same payload was accepted for another token in the same answer, so a bare "invalid
             argument" can only mean this token (HTTP v1 rules, section 8.1).
     """
+    column = _COLUMNS[error.wire]
     for step, name in (
         (Step.FATE, error.fate if error.fate is not Fate.ANSWERED else ""),
         (Step.FCM_CODE, error.fcm_code),
         (Step.ERROR_INFO, error.error_info),
         (Step.RPC_STATUS, error.rpc_status),
+        (Step.WORD, error.word),
         (Step.HTTP_STATUS, str(error.http_status)),
     ):
         if name:
-            for when, verdict in _V1.get((step, name)) or _V1.get((step, ANY)) or ():
+            for when, verdict in column.get((step, name)) or column.get((step, ANY)) or ():
                 if _holds(when, error, kind, twin_accepted):
                     return verdict
     raise AssertionError("the table ends with a row for any HTTP status")
@@ -92,14 +95,16 @@ def _pattern(expression: str) -> re.Pattern[str]:
     return re.compile(expression, re.IGNORECASE)
 
 
-def _index() -> dict[tuple[Step, str], list[tuple[When, Verdict]]]:
-    """The v1 column by what is looked up: step and name, each with its rows in order."""
+def _index(wire: Wire) -> dict[tuple[Step, str], list[tuple[When, Verdict]]]:
+    """One column by what is looked up: step and name, each with its rows in order."""
     index: dict[tuple[Step, str], list[tuple[When, Verdict]]] = defaultdict(list)
     for row in TABLE:
-        for when in row.v1:
+        for when in row.column(wire):
             for name in when.names:
                 index[when.step, name].append((when, row.verdict))
     return dict(index)
 
 
-_V1 = _index()
+_COLUMNS: dict[Wire, dict[tuple[Step, str], list[tuple[When, Verdict]]]] = {
+    wire: _index(wire) for wire in get_args(Wire)
+}

@@ -4,10 +4,12 @@ A batch is one request, so everything in it shares one project, stream and targe
 half a minute to be answered and must not keep tokens waiting) and one lease epoch (the fence under which it is
 settled). A multicast job is never split: its answers are settled together. Jobs are packed in the order in which
 they came; a batch is closed when the next job does not fit, and not searched for a smaller one that would: that
-would cost more than the few places it saves.
+would cost more than the few places it saves. Management jobs go by parcels: those that may share a call.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from dispatcher.model import Batch, Job, Stream, TargetKind
 
@@ -15,8 +17,17 @@ BROADCAST: frozenset[TargetKind] = frozenset({"topic", "condition"})
 """Kinds that fan out: answered slowly, and sent with a timeout and a concurrency of their own."""
 
 
+Key = tuple[Stream, TargetKind, str]
+"""What jobs of one batch agree in; the last is `Job.parcel`."""
+
+
 class Packer:
     """Collects the jobs of one project into batches.
+
+    Args:
+        batch_size: see below.
+        linger_s: see below.
+        parcel_limit: most items of a management operation in a batch; None: as of messages.
 
     Attributes:
         batch_size: most messages in a batch; may be changed at any time, since the burst that a project's quota
@@ -24,10 +35,13 @@ class Packer:
         linger_s: how long an open batch waits for company.
     """
 
-    def __init__(self, batch_size: int, linger_s: float) -> None:
+    def __init__(
+        self, batch_size: int, linger_s: float, parcel_limit: Callable[[str], int] | None = None
+    ) -> None:
         self.batch_size = batch_size
         self.linger_s = linger_s
-        self._open: dict[tuple[Stream, TargetKind], Batch] = {}
+        self._parcel_limit = parcel_limit
+        self._open: dict[Key, Batch] = {}
 
     def add(self, jobs: list[Job], now: float, epoch: int) -> list[Batch]:
         """Pack sendable jobs of this packer's project.
@@ -45,6 +59,7 @@ class Packer:
         limit = self.batch_size
         stream: Stream | None = None
         kind: TargetKind | None = None
+        parcel = ""
         batch: Batch | None = None
         size = nbytes = 0
         taken: list[Job] = []
@@ -52,13 +67,16 @@ class Packer:
         # its counters live in locals meanwhile.
         for job in jobs:
             weight = len(job.values)
-            if job.kind != kind or job.stream != stream:
+            if job.kind != kind or job.stream != stream or job.parcel != parcel:
                 if batch is not None:
                     batch.size, batch.nbytes = size, nbytes
-                stream, kind = job.stream, job.kind
-                batch = self._open.get((stream, kind))
+                stream, kind, parcel = job.stream, job.kind, job.parcel
+                limit = self.batch_size
+                if parcel and self._parcel_limit is not None:
+                    limit = self._parcel_limit(job.operation)
+                batch = self._open.get((stream, kind, parcel))
                 if batch is not None and batch.epoch != epoch:
-                    closed.append(self._open.pop((stream, kind)))
+                    closed.append(self._open.pop((stream, kind, parcel)))
                     batch = None
                 if batch is not None:
                     size, nbytes, taken = batch.size, batch.nbytes, batch.jobs
@@ -74,7 +92,7 @@ class Packer:
             nbytes += job.nbytes
             if size >= limit:
                 batch.size, batch.nbytes = size, nbytes
-                closed.append(self._open.pop((job.stream, job.kind)))
+                closed.append(self._open.pop((job.stream, job.kind, parcel)))
                 batch = None
                 # Makes the next job look its batch up again, where there is none.
                 kind = None
@@ -113,11 +131,12 @@ class Packer:
             epoch=epoch,
             broadcast=job.kind in BROADCAST,
             packed_at=now,
+            parcel=job.parcel,
         )
-        self._open[job.stream, job.kind] = batch
+        self._open[job.stream, job.kind, job.parcel] = batch
         return batch
 
-    def _close(self, keys: list[tuple[Stream, TargetKind]]) -> list[Batch]:
+    def _close(self, keys: list[Key]) -> list[Batch]:
         batches = [self._open.pop(key) for key in keys]
         batches.sort(key=lambda batch: batch.packed_at)
         return batches

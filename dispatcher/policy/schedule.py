@@ -13,10 +13,20 @@ from types import MappingProxyType
 from dispatcher.model import TargetKind
 
 INTERVALS: Mapping[TargetKind, float] = MappingProxyType(
-    {"token": 0.25, "fid": 0.25, "group": 0.25, "topic": 1.0, "condition": 1.0}
+    {
+        "token": 0.25,
+        "fid": 0.25,
+        "group": 0.25,
+        "topic": 1.0,
+        "condition": 1.0,
+        "apns_token": 0.25,
+        "subscription": 0.25,
+        "group_name": 0.25,
+        "service": 0.0,
+    }
 )
 """Seconds between the held messages of one target. A device may get 240 a minute; a topic send is a fan-out, of which
-a project has a limited number at a time."""
+a project has a limited number at a time. A whole service has a rate of its own: what was held goes on together."""
 
 
 def hold(next_free: float, until: float, now: float, interval: float) -> tuple[float, float]:

@@ -120,6 +120,8 @@ def decide(
         # A project is never probed sooner than a minute after it failed, whatever the answer asked for.
         least = floor(_throttled(job) + 1, THROTTLED_BASE, error.retry_after)
         wait = delay(max(THROTTLED_BASE, least), chance)
+        if job.operation:
+            return _waiting(job, error, verdict, action, now=now, wait=wait, hold_service=True)
         return _waiting(job, error, verdict, action, now=now, wait=wait, pause_project=True)
     return Disposition(action, verdict.code, reason=error.reason, counted=False, maybe_sent=maybe_sent)
 
@@ -205,6 +207,7 @@ def _waiting(
     wait: float,
     counted: bool = False,
     hold_target: bool = False,
+    hold_service: bool = False,
     pause_project: bool = False,
     maybe_sent: bool = False,
 ) -> Disposition:
@@ -218,6 +221,7 @@ def _waiting(
         wait,
         counted,
         hold_target,
+        hold_service,
         pause_project,
         maybe_sent,
     )

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dispatcher.model import Action
-from dispatcher.policy.error_table import ANY, TABLE, Row, Step, Verdict, When
+from dispatcher.model import Action, Wire
+from dispatcher.policy.error_table import ANY, TABLE, Step, Verdict, When
 
 MEANING: dict[Action, str] = {
     Action.DROP_TOKEN: "outcome `invalid_token`",
@@ -18,7 +18,7 @@ MEANING: dict[Action, str] = {
     Action.FIX_REQUEST: "outcome `rejected`, dead letter; the token is kept",
     Action.RETRY: "sent again after {base:g} s, doubling",
     Action.PAUSE_TARGET: "its target is held for {base:g} s, doubling, then sent to slowly; all others go on",
-    Action.PAUSE_PROJECT: "the project stops for {base:g} s, doubling, then is probed; no token is touched",
+    Action.PAUSE_PROJECT: "the project stops for {base:g} s, doubling, then is probed (management: waits by itself, sends go on); no token is touched",
     Action.HOLD_MESSAGE: "this message alone waits {base:g} s, doubling, until it expires; neither token nor credentials are touched",
     Action.REFRESH_CREDS: "access token fetched anew and sent again, once; then as a paused project",
     Action.SWITCH_ROUTE: "`auto` goes over to `v1`; without another wire as a paused project; no token is touched",
@@ -29,8 +29,9 @@ _NAMES = {
     Step.FCM_CODE: "`{}`",
     Step.ERROR_INFO: "ErrorInfo `{}`",
     Step.RPC_STATUS: "status `{}`",
+    Step.WORD: "`{}`",
 }
-_ANY = {Step.FCM_CODE: "any other FcmError", Step.HTTP_STATUS: "anything else"}
+_ANY = {Step.FCM_CODE: "any other FcmError", Step.WORD: "any other error", Step.HTTP_STATUS: "anything else"}
 _FATES = {
     "not_sent": "none: the request never left",
     "unknown": "none that can be read, after the request left",
@@ -38,11 +39,20 @@ _FATES = {
 _SCOPES = {"project": "names the project", "device": "names the device", "topic": "names the topic"}
 
 
+_WIRES: dict[Wire, str] = {
+    "v1": "HTTP v1",
+    "legacy": "legacy HTTP",
+    "xmpp": "XMPP",
+    "iid": "topics, tokens, groups",
+}
+"""The columns of answers, by what readers call the wire."""
+
+
 class Line(NamedTuple):
-    """One row as people read it."""
+    """One row as people read it; `answers` by wire, "": it has no such answer."""
 
     code: str
-    answer: str
+    answers: dict[Wire, str]
     action: str
     meaning: str
 
@@ -50,16 +60,22 @@ class Line(NamedTuple):
 def lines() -> Iterator[Line]:
     """The rows, in the order in which they are matched."""
     for row in TABLE:
-        yield Line(str(row.verdict.code), _answers(row), str(row.verdict.action), _meaning(row.verdict))
+        answers = {wire: _answers(row.column(wire)) for wire in _WIRES}
+        yield Line(str(row.verdict.code), answers, str(row.verdict.action), _meaning(row.verdict))
 
 
 def markdown() -> str:
     """The table in Markdown; `code` is the one in outcomes."""
-    shown = [
-        "| `code` | answer of HTTP v1 | action | what becomes of the message |",
-        "| --- | --- | --- | --- |",
-    ]
-    shown += [f"| `{line.code}` | {line.answer} | `{line.action}` | {line.meaning} |" for line in lines()]
+    columns = ["`code`", *_WIRES.values(), "action", "what becomes of the message"]
+    shown = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    for line in lines():
+        cells = [
+            f"`{line.code}`",
+            *(line.answers[wire] or "-" for wire in _WIRES),
+            f"`{line.action}`",
+            line.meaning,
+        ]
+        shown.append(f"| {' | '.join(cells)} |")
     return "\n".join(shown) + "\n"
 
 
@@ -68,10 +84,10 @@ def _meaning(verdict: Verdict) -> str:
     return f"{text}; at most {verdict.retries} times" if verdict.retries else text
 
 
-def _answers(row: Row) -> str:
-    """Its answers, those of one kind together."""
+def _answers(column: tuple[When, ...]) -> str:
+    """The answers of a row on one wire, those of one kind together."""
     told: dict[str, list[str]] = {}
-    for when in row.v1:
+    for when in column:
         told.setdefault(_conditions(when), []).extend(_names(when))
     return "; or ".join(
         ", ".join(dict.fromkeys(names)) + (f" ({conditions})" if conditions else "")

@@ -12,5 +12,8 @@ use one half, the emulator the other, and one test vector serves both.
     multipart.py  multipart/mixed, reader and writer
     batch.py      the `/batch` request and answer
     answer.py     the v1 answer and error
+    call.py       what the management services share: a call, authentication, errors
+    instance_id.py, topic_subscription.py, apns_import.py, web_push.py, device_group.py
+                  the management services
     outcome.py    the outcome entry and the history of a dead letter
 """

@@ -87,37 +87,38 @@ JOB_FIELDS = (
         "traceparent",
         "W3C trace context; with `OTEL_EXPORTER_OTLP_ENDPOINT` set, the span of its batch links to it",
     ),
-    Field("operation", "a management job; ends as `rejected` with code `unsupported-operation` for now"),
-    Field("request", "what a management job asks for"),
+    Field("operation", "a management job in place of a message: see below"),
+    Field("request", "what the operation asks for, as JSON"),
 )
 """What a producer may write. `_state` beside them is the dispatcher's own."""
 
 OUTCOME_FIELDS = (
     Field("job", "the job's `id`, else its entry id"),
-    Field("index", "place of the target in `tokens`; 0 without"),
+    Field("index", "place of the target in `tokens` (or in the list of a management job); 0 without"),
     Field("status", "see the next table"),
     Field("attempts", "sends of this message"),
     Field("enqueued_at", "Unix seconds, decimals"),
     Field("settled_at", "likewise"),
     Field(
-        "target", '`{"token": ...}`, or `topic`, `condition`, `fid`, `group`; none if it could not be read'
+        "target",
+        '`{"token": ...}`, or `topic`, `condition`, `fid`, `group`; of management jobs also `apns_token`, `subscription`, `group_name`; none if it could not be read',
     ),
     Field("code", "what was wrong: the official SDKs' error code without `messaging/`, or one of our own"),
     Field("reason", "the same for people"),
     Field("message_id", "FCM's name for the message"),
     Field("http_status", "of the last answer"),
     Field("possible_duplicate", "`true`: an earlier send of it may have arrived too"),
-    Field("replacement_token", "of management jobs; not used yet"),
+    Field("replacement_token", "the token to keep instead of this one, or that an import gave"),
     Field("duplicate_of", "entry id of the job that had the `dedup_key` first"),
     Field("replay", "which replay of a dead letter this is; absent in the first run"),
-    Field("result", "of management jobs; not used yet"),
+    Field("result", "what a management service, or a device group, answered"),
     Field("campaign", "the job's"),
     Field("attributes", "the job's"),
 )
 
 STATUSES = (
     Meaning(Status.ACCEPTED, "FCM took it (not: a device showed it)", "nothing"),
-    Meaning(Status.DONE, "a management job was carried out; not given yet", "nothing"),
+    Meaning(Status.DONE, "a management job was carried out; see `result`, `replacement_token`", "nothing"),
     Meaning(Status.INVALID_TOKEN, "the token is dead", "delete it"),
     Meaning(Status.WRONG_PROJECT, "the token belongs to another sender", "check, then delete it here"),
     Meaning(Status.REJECTED, "the job or message is wrong; `reason` names the field", "fix the producer"),

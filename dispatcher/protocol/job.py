@@ -16,6 +16,7 @@ import orjson
 from dispatcher.model import ErrorCode, Job, JobState, Refusal, Stream
 from dispatcher.protocol.contract import JOB_FIELDS
 from dispatcher.protocol.message import Content, read_message, target_of
+from dispatcher.protocol.operation import LISTED, OPERATIONS, encode_request, read_operation
 from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
 
 MAX_TOKENS = 500
@@ -162,7 +163,7 @@ def _identify(job: Job, given: dict[bytes, bytes], limits: DecodeLimits) -> Refu
 def _fill(job: Job, given: dict[bytes, bytes], limits: DecodeLimits) -> Refusal | None:
     """Reads all other fields; the targets first, for they belong into the outcome of a refusal too."""
     if b"operation" in given:
-        return _operation(job, given)
+        return _operation(job, given) or _times(job, given) or _options(job, given)
     raw = given.get(b"message")
     fault = _targets(job, given)
     if fault is None and raw is None:
@@ -177,10 +178,28 @@ def _fill(job: Job, given: dict[bytes, bytes], limits: DecodeLimits) -> Refusal 
     return fault or _times(job, given) or _options(job, given)
 
 
-def _operation(job: Job, given: dict[bytes, bytes]) -> Refusal:
+def _operation(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
     job.operation = given[b"operation"].decode("utf-8", "replace")
-    mend = "this version carries out no management jobs"
-    return refuse(ErrorCode.UNSUPPORTED_OPERATION, "operation", repr(job.operation), mend)
+    if b"message" in given:
+        mend = "a job has a message or an operation, not both"
+        return refuse(ErrorCode.INVALID_ARGUMENT, "operation", "a message as well", mend)
+    if job.operation in OPERATIONS and b"request" not in given:
+        mend = "add it: what the operation asks for, as JSON"
+        return refuse(ErrorCode.INVALID_ARGUMENT, "request", "no such field", mend)
+    read = read_operation(job.operation, given.get(b"request", b""))
+    if isinstance(read, Refusal):
+        return read
+    job.request, job.kind, job.values, job.parcel = read.request, read.kind, read.values, read.parcel
+    return _misplaced(job)
+
+
+def _misplaced(job: Job) -> Refusal | None:
+    """`_state` names the places of the recipients that are left: one for each, or it is not the dispatcher's."""
+    places = job.state.places if job.state is not None else []
+    if not places or (len(places) == len(job.values) and min(places) >= 0):
+        return None
+    found = f"{len(places)} places for {len(job.values)} tokens"
+    return refuse(ErrorCode.INVALID_ARGUMENT, "_state", found, "leave it to the dispatcher")
 
 
 def _targets(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
@@ -210,11 +229,8 @@ def _targets(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
         return refuse(ErrorCode.INVALID_ARGUMENT, "tokens", f"{len(values)} tokens", mend)
     if "" in values:
         return refuse(ErrorCode.INVALID_RECIPIENT, f"tokens[{values.index('')}]", "an empty string", mend)
-    if job.state is not None and job.state.places and len(job.state.places) != len(values):
-        found = f"{len(job.state.places)} places for {len(values)} tokens"
-        return refuse(ErrorCode.INVALID_ARGUMENT, "_state", found, "leave it to the dispatcher")
     job.values = values
-    return None
+    return _misplaced(job)
 
 
 def _message(job: Job, raw: bytes, limits: DecodeLimits) -> Refusal | None:
@@ -303,6 +319,8 @@ def encode_retry_fields(job: Job, state: JobState) -> list[str]:
     for name, value in _pairs(job.fields):
         if name == b"_state" or (name == b"tokens" and job.multicast):
             continue
+        if name == b"request" and job.request is not None:
+            value = encode_request(job, list(range(len(job.values))))  # noqa: PLW2901 - what is left of it
         try:
             flat += (name.decode(), value.decode())
         except UnicodeDecodeError:
@@ -318,14 +336,18 @@ def dead_fields(job: Job, positions: list[int]) -> list[bytes]:
 
     Args:
         job: refused or given up.
-        positions: of the dead recipients in `job.values`; `tokens` is cut to them (left alone if it could not be read).
+        positions: of the dead recipients in `job.values`; `tokens` (or the list in `request`) is cut to them (left
+            alone if it could not be read).
     """
     flat: list[bytes] = []
     for name, value in _pairs(job.fields):
         if name == b"_state":
             continue
-        cut = name == b"tokens" and job.multicast and job.values
-        flat += (name, _encode([job.values[position] for position in positions]) if cut else value)
+        if name == b"tokens" and job.multicast and job.values:
+            value = _encode([job.values[position] for position in positions])  # noqa: PLW2901 - what is left of it
+        elif name == b"request" and job.operation in LISTED and job.request is not None:
+            value = encode_request(job, positions)  # noqa: PLW2901 - likewise
+        flat += (name, value)
     return flat
 
 

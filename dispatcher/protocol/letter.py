@@ -14,6 +14,7 @@ from dispatcher.errors import ProtocolError
 from dispatcher.model import LANES, Attempt, Job, JobState, Lane, Status, Target
 from dispatcher.protocol.job import dead_fields
 from dispatcher.protocol.message import target_of
+from dispatcher.protocol.operation import LISTED, Errand, read_operation
 from dispatcher.protocol.outcome import decode_history, encode_history
 
 MAX_HISTORY = 10
@@ -97,7 +98,8 @@ def encode_letter(
         died_at: Redis clock.
         duplicate: one of these messages may have been accepted all the same: a replay may repeat it.
     """
-    places = [job.place(position) for position in positions] if job.multicast and job.values else []
+    listed = (job.multicast or job.operation in LISTED) and job.values
+    places = [job.place(position) for position in positions] if listed else []
     state = JobState(
         job.origin_id,
         job.lane,
@@ -187,6 +189,9 @@ def _history(raw: bytes) -> list[Attempt]:
 
 
 def _targets(given: dict[bytes, bytes]) -> list[Target]:
+    if b"operation" in given:
+        read = read_operation(_text(given[b"operation"]), given.get(b"request", b""))
+        return [Target(read.kind, value) for value in read.values] if isinstance(read, Errand) else []
     if b"tokens" in given:
         try:
             return [Target("token", token) for token in _decode_tokens(given[b"tokens"])]

@@ -59,6 +59,10 @@ class Keys:
         """The shared bucket's state."""
         return f"{self.namespace}:{{{project}}}:quota"
 
+    def quota_management(self, project: str) -> str:
+        """The same for management jobs, which have a rate of their own."""
+        return f"{self.namespace}:{{{project}}}:quota:management"
+
     def dedup(self, project: str, key: str) -> str:
         """Who was first with this deduplication key."""
         return f"{self.namespace}:{{{project}}}:dedup:{key}"

@@ -39,10 +39,14 @@ class ProjectValues(BaseModel):
         default=GOOGLE_FCM, description="Base URL of FCM, of a gateway or of the emulator"
     )
     iid_endpoint: Annotated[str, Endpoint()] = Field(
-        default=GOOGLE_IID, description="Base URL of the Instance ID service"
+        default="",
+        description="Base URL of the Instance ID service: tokens, topics, imports",
+        json_schema_extra={"shown": f"`{GOOGLE_IID}`; `FCM_ENDPOINT` if that is not Google's"},
     )
     legacy_endpoint: Annotated[str, Endpoint()] = Field(
-        default=GOOGLE_FCM, description="Base URL of the legacy HTTP service"
+        default="",
+        description="Base URL of the legacy HTTP service and of device groups",
+        json_schema_extra={"shown": "`FCM_ENDPOINT`"},
     )
     xmpp_endpoint: Annotated[str, Pattern(r"[A-Za-z0-9.-]+:[0-9]{1,5}", "host:port")] = Field(
         default=GOOGLE_XMPP, description="Host and port of the XMPP service"
@@ -99,7 +103,8 @@ class ProjectValues(BaseModel):
         description="Share of the quota to use; up to 0.97 the quota cannot be exceeded in any 60 seconds",
     )
     subscriptions_per_s: Annotated[int, Whole(1, 1_000_000)] = Field(
-        default=2000, description="Tokens a second in topic management"
+        default=2000,
+        description="Items of management jobs a second (tokens to subscribe, imports, look-ups), for all replicas together",
     )
     max_attempts: Annotated[int, Whole(1, 100)] = Field(
         default=5, description="Sends of one message before it is `failed`; throttling does not count"
@@ -140,6 +145,17 @@ class ProjectValues(BaseModel):
         default="wide",
         description="Keys refused in `data`: `wide`: `from`, `message_type`, `gcm`, `google*`, `gcm*`; `narrow`: of these only what FCM's newest schema names, `from`, `message_type`, `google.*`, `gcm.notification.*`",
     )
+
+    @property
+    def iid_base(self) -> str:
+        """Where Instance ID is. Who speaks to another FCM than Google's must not hand its tokens to Google."""
+        elsewhere = self.fcm_endpoint.rstrip("/") != GOOGLE_FCM
+        return self.iid_endpoint or (self.fcm_endpoint if elsewhere else GOOGLE_IID)
+
+    @property
+    def legacy_base(self) -> str:
+        """Where the legacy HTTP service is, and device groups."""
+        return self.legacy_endpoint or self.fcm_endpoint
 
     def concurrency(self, transport: Literal["batch", "v1"]) -> int:
         """Most requests in flight at once over this wire (streams over HTTP/2)."""

@@ -1,4 +1,4 @@
-"""The pooled connections: one aiohttp session for each route, and one POST with its failures named.
+"""The pooled connections: one aiohttp session for each route, and one request with its failures named.
 
 aiohttp speaks HTTP/1.1 only; a connection carries one request at a time and goes back to the pool after it.
 
@@ -18,6 +18,7 @@ import aiohttp
 import aiohttp.abc
 import msgspec
 from aiohttp.http_writer import StreamWriter
+from yarl import URL
 
 from dispatcher.model import SendError
 from dispatcher.transport.route import DIRECT, Route
@@ -132,11 +133,26 @@ class Session:
         most: int,
         may_send: MaySend = always,
     ) -> Answer | SendError:
-        """POST `body` and read the answer.
+        """POST `body` and read the answer; see `request`."""
+        return await self.request("POST", url, body, headers, timeout_s, most=most, may_send=may_send)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        *,
+        most: int,
+        may_send: MaySend = always,
+    ) -> Answer | SendError:
+        """Make a request and read the answer.
 
         Args:
-            url: absolute.
-            body: sent as it is.
+            method: as GET.
+            url: absolute, percent-encoded; sent as it is.
+            body: likewise.
             headers: all of them but Host and Content-Length.
             timeout_s: from now to the last byte of the answer.
             most: bytes of an answer; a peer that never stops must not fill the memory.
@@ -153,7 +169,7 @@ class Session:
         tries = FRESH_TRIES
         while True:
             outgoing = _Body(body, may_send)
-            got = await self._exchange(self._client, url, outgoing, headers, timeout_s, most)
+            got = await self._exchange(self._client, method, url, outgoing, headers, timeout_s, most)
             if isinstance(got, Answer):
                 return got
             if outgoing.left:
@@ -166,6 +182,7 @@ class Session:
     async def _exchange(
         self,
         client: aiohttp.ClientSession,
+        method: str,
         url: str,
         body: _Body,
         headers: Mapping[str, str],
@@ -178,8 +195,13 @@ class Session:
         try:
             async with limit:
                 self._waiting.add(limit)
-                answer = await client.post(
-                    url, data=body, headers=headers, allow_redirects=False, proxy_headers=self._proxy_headers
+                answer = await client.request(
+                    method,
+                    URL(url, encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy_headers=self._proxy_headers,
                 )
                 size = 0
                 while piece := await answer.content.readany():

@@ -86,7 +86,7 @@ class Controller(Duty):
             if control.pause_until:
                 self._metrics.project_paused.of(project.id, pause_label(control.pause_reason)).set(1)
             self._metrics.held.of(project.id).set(control.held)
-        project.wake.set()
+        project.awaken()
 
     async def _verdict(self, project: Project, control: Control) -> None:
         transport = project.transport

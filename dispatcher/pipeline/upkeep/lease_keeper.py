@@ -57,7 +57,7 @@ class LeaseKeeper(Duty):
                     lease.held_since = asked
                     project.reconcile = True
                 lease.valid_until = asked + self._lease_s
-                project.wake.set()
+                project.awaken()
         for project in list(self._projects.values()):
             # Projects go while this waits for Redis.
             if self._projects.get(project.id) is project and (
@@ -78,4 +78,4 @@ class LeaseKeeper(Duty):
         lease.valid_until = asked + self._lease_s
         lease.held_since = asked
         project.reconcile = lease.epoch > 1
-        project.wake.set()
+        project.awaken()

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 quota   2 control   3 pauses
 -- ARGV  1 n   2 microseconds of the bucket one message costs   3 depth of the bucket in microseconds
---       4 '1': lane high   5 consumer   6 how long a probe may take, ms
+--       4 '1': lane high   5 consumer   6 how long a probe may take, ms; 0: this
+--       bucket stands before no circuit
 -- Returns {granted (1 or 0), wait us, largest batch, circuit, pause end ms, paused targets, TIME s, TIME us}
 --
 -- GCRA on the Redis clock: the quota key holds "<tat>:<lead>", the time until which everything granted so far
@@ -27,7 +28,9 @@ local function reply(granted, wait, largest)
   return { granted, math.ceil(wait), largest, circuit, pause_end, paused, time[1], time[2] }
 end
 
-if control[1] then
+if ARGV[6] == '0' then
+  circuit = 'closed'
+elseif control[1] then
   pause_end = tonumber(control[1])
   circuit = 'open'
   if now_ms < pause_end then

@@ -64,10 +64,21 @@ BAD = {
         "invalid-argument",
         "attributes",
     ),
-    "a management job": (
-        {"operation": "topic.subscribe", "request": "{}"},
+    "an unknown operation": (
+        {"operation": "topic.dance", "request": "{}"},
         "unsupported-operation",
-        "topic.subscribe",
+        "topic.dance",
+    ),
+    "a bad request": ({"operation": "topic.subscribe", "request": "{}"}, "invalid-argument", "`topic`"),
+    "a bad topic to subscribe to": (
+        {"operation": "topic.subscribe", "request": '{"topic":"a b","tokens":["t"]}'},
+        "invalid-recipient",
+        "request.topic",
+    ),
+    "too many tokens": (
+        {"operation": "topic.unsubscribe", "request": text({"topic": "n", "tokens": ["t"] * 1001})},
+        "invalid-argument",
+        "length <= 1000",
     ),
 }
 

@@ -198,3 +198,16 @@ async def test_verdicts_are_shared_until_they_run_out(queue, redis_client):
     await queue.set_verdict(P, "transport", "v1: yes", 100)
     await redis_client.hset(f"fcm:{{{P}}}:control", "verdict:old", "1000:batch")
     assert (await queue.controls([P]))[P].verdicts == {"transport": "v1: yes"}
+
+
+async def test_management_has_a_bucket_of_its_own_and_no_circuit_before_it(queue, redis_client):
+    await queue.pause_project(P, 60, "quota")
+    seconds, _ = await redis_client.time()
+    await redis_client.set(f"fcm:{{{P}}}:quota:management", f"{(seconds - 100) * 1e6:.3f}:0")
+    assert (await ask(queue, 1)).circuit == "open"
+    grant = await queue.grant_management(P, 900, high=False, per_second=2000)
+    assert (grant.granted, grant.wait, grant.circuit) == (True, 0.0, "closed")
+    assert not (await queue.grant_management(P, 900, high=False, per_second=2000)).granted
+    large = await queue.grant_management(P, 1000, high=True, per_second=100)
+    assert large.max_batch == 50
+    assert "pause:probe" not in {name.decode() for name in await redis_client.hkeys(f"fcm:{{{P}}}:control")}

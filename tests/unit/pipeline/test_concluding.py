@@ -21,7 +21,8 @@ from dispatcher.model import (
     Status,
 )
 from dispatcher.pipeline.concluding import Context, conclude, conclude_unsent, restrict, survey
-from dispatcher.pipeline.sending import HELD, LATE
+from dispatcher.pipeline.ordering import LATE
+from dispatcher.pipeline.sending import HELD
 from dispatcher.policy.settle import Rules
 from dispatcher.queue.settlement import Hold
 

@@ -10,8 +10,8 @@ import json
 import pytest
 
 from dispatcher.model import Action, Batch, ErrorCode, Job, SendResponse
+from dispatcher.pipeline.calling import _wants_new_token
 from dispatcher.pipeline.concluding import Context, conclude, survey
-from dispatcher.pipeline.sending import _wants_new_token
 from dispatcher.policy.health import Health
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.answer import error_info, fcm_error, read_answer, rpc_error, success_body

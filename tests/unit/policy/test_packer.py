@@ -136,3 +136,25 @@ def test_every_job_comes_out_once_in_order_in_a_batch_it_fits(reads, limit):
         came = [id(j) for j in put if (j.stream, j.kind) == key]
         went = [id(j) for b in batches for j in b.jobs if (j.stream, j.kind) == key]
         assert came == went
+
+
+def errand(number, parcel):
+    done = job(number)
+    done.operation, done.parcel = parcel.partition(" ")[0], parcel
+    return done
+
+
+def test_management_jobs_go_by_parcels_with_limits_of_their_own():
+    packer = Packer(batch_size=4, linger_s=1, parcel_limit=lambda operation: 3 if operation == "few" else 100)
+    mixed = [
+        errand(1, "few a"),
+        errand(2, "few b"),
+        job(3),
+        errand(4, "few a"),
+        errand(5, "many a"),
+        errand(6, "few a"),
+    ]
+    [full] = packer.add(mixed, 0.0, 1)
+    assert ([j.entry_id for j in full.jobs], full.parcel, full.size) == (["1-0", "4-0", "6-0"], "few a", 3)
+    rest = {batch.parcel: [j.entry_id for j in batch.jobs] for batch in packer.flush()}
+    assert rest == {"few b": ["2-0"], "": ["3-0"], "many a": ["5-0"]}

@@ -13,6 +13,7 @@ def test_every_kind_of_target_has_an_interval():
     assert set(INTERVALS) == set(get_args(TargetKind))
     assert {INTERVALS[kind] for kind in ("token", "fid", "group")} == {0.25}
     assert {INTERVALS[kind] for kind in ("topic", "condition")} == {1.0}
+    assert INTERVALS["service"] == 0.0
 
 
 def test_the_first_held_message_waits_for_the_end_of_the_pause_the_next_for_the_slot_after_it():

@@ -115,6 +115,69 @@ ROWS = [
     ("unavailable", "token", answer(504), None, NONE, 1),
     ("internal", "token", answer(500, "INTERNAL", "INTERNAL"), None, NONE, 1),
     ("route gone", "token", answer(404, whole_request=True), None, NONE, 0),
+    # The same rows by the words of the other wires.
+    ("token gone", "token", answer(200, wire="legacy", word="NotRegistered"), "invalid_token", NONE, 0),
+    (
+        "token invalid",
+        "token",
+        answer(200, wire="legacy", word="InvalidRegistration"),
+        "invalid_token",
+        NONE,
+        0,
+    ),
+    ("unavailable", "token", answer(503, wire="legacy", word="NotRegistered"), None, NONE, 1),
+    ("foreign token", "token", answer(200, wire="legacy", word="MismatchSenderId"), "wrong_project", NONE, 0),
+    (
+        "device too fast",
+        "token",
+        answer(200, wire="legacy", word="DeviceMessageRateExceeded"),
+        None,
+        TARGET,
+        60,
+    ),
+    (
+        "topic too fast",
+        "topic",
+        answer(200, wire="legacy", word="TopicsMessageRateExceeded"),
+        None,
+        TARGET,
+        60,
+    ),
+    (
+        "route gone",
+        "token",
+        answer(200, wire="legacy", word="DeprecatedApi", whole_request=True),
+        None,
+        NONE,
+        0,
+    ),
+    ("unknown", "token", answer(200, wire="legacy", word="Novelty"), None, NONE, 1),
+    ("token invalid", "token", answer(wire="xmpp", word="BAD_REGISTRATION"), "invalid_token", NONE, 0),
+    ("token gone", "token", answer(wire="xmpp", word="DEVICE_UNREGISTERED"), "invalid_token", NONE, 0),
+    ("project too fast", "token", answer(wire="xmpp", word="QUOTA_EXCEEDED"), None, PROJECT, 60),
+    ("unavailable", "token", answer(wire="xmpp", word="CONNECTION_DRAINING"), None, NONE, 1),
+    ("unknown", "token", answer(wire="xmpp", word="NOVELTY"), None, NONE, 1),
+    ("token gone", "token", answer(200, wire="iid", word="NOT_FOUND"), "invalid_token", NONE, 0),
+    ("foreign token", "token", answer(200, wire="iid", word="PERMISSION_DENIED"), "wrong_project", NONE, 0),
+    (
+        "not configured",
+        "group",
+        answer(501, fate=Fate.NOT_SENT, wire="iid", word="NOT_CONFIGURED"),
+        "rejected",
+        NONE,
+        0,
+    ),
+    ("too many topics", "token", answer(200, wire="iid", word="TOO_MANY_TOPICS"), "rejected", NONE, 0),
+    (
+        "subscriptions too fast",
+        "token",
+        answer(200, wire="iid", word="RESOURCE_EXHAUSTED"),
+        None,
+        PROJECT,
+        60,
+    ),
+    ("subscriptions too fast", "token", answer(429, wire="iid", whole_request=True), None, PROJECT, 60),
+    ("project forbidden", "token", answer(403, wire="iid", whole_request=True), None, PROJECT, 60),
     ("unknown", "token", answer(500, "UNSPECIFIED_ERROR"), None, NONE, 1),
     ("unknown", "token", answer(418), None, NONE, 1),
 ]
@@ -137,6 +200,21 @@ def test_row(name, kind, error, status, paused, least):
         assert told.delay == least * (1 + chance)
         if told.status is None:
             assert told.counted == (verdict.action is Action.RETRY)
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_what_stops_management_stops_nothing_else(status):
+    sent = job(values=("t1", "t2"))
+    sent.operation = "topic.subscribe"
+    told = decided(answer(status, wire="iid", whole_request=True), sent)
+    assert (told.hold_service, told.pause_project, told.hold_target, told.counted) == (
+        True,
+        False,
+        False,
+        False,
+    )
+    assert (told.status, told.delay) == (None, 60)
+    assert together([(0, told), (1, told)]) == [([0, 1], told)]
 
 
 @pytest.mark.parametrize(("name", "kind", "error", "status", "paused", "least"), ROWS)

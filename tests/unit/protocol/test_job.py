@@ -220,13 +220,13 @@ def test_any_other_bad_field_is_named(name, value):
     refused({"message": MESSAGE, name: value}, "invalid-argument", f"{name}: found ")
 
 
-def test_a_management_job_is_not_supported_yet():
+def test_an_operation_that_nobody_knows_is_named():
     job = refused(
-        {"operation": "topic.subscribe", "request": "{}"},
+        {"operation": "topic.dance", "request": "{}"},
         "unsupported-operation",
-        "operation: found 'topic.subscribe'",
+        "operation: found 'topic.dance'; use one of topic.subscribe",
     )
-    assert job.operation == "topic.subscribe"
+    assert job.operation == "topic.dance"
 
 
 def test_a_broken_trace_stops_nothing():
