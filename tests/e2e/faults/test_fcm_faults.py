@@ -26,7 +26,7 @@ async def test_connections_are_refused(stage: Stage, close):
     await worker.fcm.refuse()
     stage.faults += 1
     await stage.produce(50)
-    await until(lambda: delayed(stage, 50))
+    await until(lambda: refused(worker, 50))
     await worker.fcm.listen()
     await stage.settled()
     found = await close(stage)
@@ -266,5 +266,5 @@ async def outcomes_are(stage: Stage, count: int) -> bool:
     return len(await read_outcomes(stage)) >= count
 
 
-async def delayed(stage: Stage, count: int) -> bool:
-    return await stage.redis.client.zcard(stage.keys.delayed(stage.projects[0])) >= count
+async def refused(worker, count: int) -> bool:
+    return await worker.counted("retries_total") >= count
