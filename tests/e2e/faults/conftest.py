@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from harness.ledger import close_books
 from harness.report import PROPERTY, line_of
-from harness.stage import LEASE_S, SHORT_LEASE_S, Stage
+from harness.stage import LEASE_S, Stage, short_lease_s
 
 from dispatcher.queue.embedded import find_servers
 
@@ -86,7 +86,7 @@ async def make_stage(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Asy
 async def stage(request: pytest.FixtureRequest, make_stage: MakeStage) -> Stage:
     """A plain Redis, an emulator, and no worker yet."""
     short = request.node.get_closest_marker("short_lease") is not None
-    return await make_stage(lease_s=SHORT_LEASE_S if short else LEASE_S)
+    return await make_stage(lease_s=short_lease_s() if short else LEASE_S)
 
 
 Close = Callable[..., Awaitable[dict[str, Any]]]

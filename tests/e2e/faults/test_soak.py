@@ -15,7 +15,7 @@ import pytest
 import redis.exceptions
 from harness.gate import Gate
 from harness.proxy import Fault
-from harness.stage import SHORT_LEASE_S, Stage
+from harness.stage import Stage, short_lease_s
 from harness.waiting import pass_time, until
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
@@ -38,7 +38,7 @@ REFUSED = (
 @pytest.mark.timeout(MINUTES * 90 + 600)
 async def test_soak(make_stage, close, tmp_path):
     """Three workers under a steady load; every few seconds something happens to one of them, to Redis or to FCM."""
-    stage: Stage = await make_stage(redis_options=AOF, lease_s=SHORT_LEASE_S)
+    stage: Stage = await make_stage(redis_options=AOF, lease_s=short_lease_s())
     await calm(stage)
     await stage.crew(3, **FLOW)
     ends = time.monotonic() + MINUTES * 60

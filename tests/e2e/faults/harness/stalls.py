@@ -10,6 +10,7 @@ lengthens the limit it is held against.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
@@ -62,6 +63,12 @@ class Stalls:
                 break
             whole = longer
         return whole
+
+
+def slowness() -> float:
+    """1 on a machine that has no more to run than these scenarios; up to 5 where that much more runs beside them."""
+    own = 3 * (os.cpu_count() or 1)
+    return min(5.0, max(1.0, os.getloadavg()[0] / own))
 
 
 def waited_s(pid: int) -> float:
