@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from harness.ledger import close_books
 from harness.report import PROPERTY, line_of
-from harness.stage import LEASE_S, Stage, short_lease_s
+from harness.stage import LEASE_S, Stage
+from harness.stalls import short_lease_s
 
 from dispatcher.queue.embedded import find_servers
 

@@ -15,7 +15,8 @@ import pytest
 import redis.exceptions
 from harness.gate import Gate
 from harness.proxy import Fault
-from harness.stage import Stage, short_lease_s
+from harness.stage import Stage
+from harness.stalls import short_lease_s
 from harness.waiting import pass_time, until
 
 MINUTES = float(os.environ.get("MINUTES", "30"))

@@ -24,7 +24,7 @@ from harness.gate import Gate
 from harness.jobs import Asked, Message, job, messages_of
 from harness.processes import EmulatorServer, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
-from harness.stalls import Stalls, slowness
+from harness.stalls import Stalls
 from harness.waiting import until
 
 from dispatcher.queue.keys import Keys
@@ -37,11 +37,6 @@ LEASE_S = 15.0
 STREAMS = ("high", "due", "normal", "bulk")
 BLOCKABLE = Path(__file__).parent / "blockable.py"
 SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
-
-
-def short_lease_s() -> float:
-    """Where somebody has to die first; two seconds, unless so much else runs here that nobody could hold it."""
-    return 2.0 * slowness()
 
 
 @dataclass

@@ -65,6 +65,11 @@ class Stalls:
         return whole
 
 
+def short_lease_s() -> float:
+    """The lease where somebody has to lose one; two seconds, unless so much else runs here that nobody could hold it."""
+    return 2.0 * slowness()
+
+
 def slowness() -> float:
     """1 on a machine that has no more to run than these scenarios; up to 5 where that much more runs beside them."""
     own = 3 * (os.cpu_count() or 1)
