@@ -180,6 +180,7 @@ class Worker:
             for problem in problems:
                 log.error("credential_problem", problem=problem)
             metrics.credential_problems.of().set(len(problems))
+            metrics.redis_up.of().set(0)  # until it has answered
             if await self._reach(queue):
                 _spare_the_collector()
                 await self._serve(

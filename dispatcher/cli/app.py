@@ -11,6 +11,7 @@ import typer
 
 from dispatcher.cli import check, dead, emulator, kill_switch, outcomes, send, status, worker
 from dispatcher.cli.demo import command as demo
+from dispatcher.cli.management import groups, tokens, topics
 from dispatcher.errors import DispatcherError, SettingsError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -33,6 +34,9 @@ app.command(epilog=kill_switch.PAUSE_EXAMPLE)(kill_switch.pause)
 app.command(epilog=kill_switch.RESUME_EXAMPLE)(kill_switch.resume)
 app.command(epilog=kill_switch.CANCEL_EXAMPLE)(kill_switch.cancel)
 app.add_typer(dead.dead)
+app.add_typer(topics.topics)
+app.add_typer(tokens.tokens)
+app.add_typer(groups.groups)
 
 
 @runtime_checkable

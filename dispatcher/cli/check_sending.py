@@ -25,7 +25,7 @@ _MENDS: dict[Action, str] = {
     "send (role Firebase Cloud Messaging API Admin), and that its quota is not used up",
     Action.REFRESH_CREDS: "the token is not taken: see that the key is of this project and has not been revoked",
     Action.WRONG_PROJECT: "the key belongs to another project",
-    Action.SWITCH_ROUTE: "this is no FCM endpoint: see FCM_ENDPOINT and TRANSPORT",
+    Action.SWITCH_ROUTE: "this is no FCM endpoint: see DISPATCHER_FCM_ENDPOINT and DISPATCHER_TRANSPORT",
     Action.RETRY: "the service has trouble: try again, and see its status page",
     Action.PAUSE_TARGET: "the topic is sent to too often: try again in a minute",
 }
@@ -72,7 +72,7 @@ async def _fetch(project: str, credential: Credential) -> Finding:
         return Finding("credentials", f"{project}: {error}", ok=False)
     left = credential.expires_in_s
     if not token:
-        return Finding("credentials", f"{project}: none needed (CREDENTIALS=none)")
+        return Finding("credentials", f"{project}: none needed (DISPATCHER_CREDENTIALS=none)")
     if left == float("inf"):
         return Finding("credentials", f"{project}: access token read from its file")
     return Finding("credentials", f"{project}: access token fetched, good for {left:.0f} s")
@@ -96,7 +96,7 @@ async def _send(settings: Settings, outfitter: Outfitter, project: str, token: s
 def _told(error: SendError) -> str:
     what = error.reason or error.rpc_status or f"HTTP {error.http_status}"
     if error.fate is not Fate.ANSWERED:
-        return f"no answer ({what}): check FCM_ENDPOINT, PROXY, DNS and the firewall"
+        return f"no answer ({what}): check DISPATCHER_FCM_ENDPOINT, DISPATCHER_PROXY, DNS and the firewall"
     verdict = classify(error, "topic")
     mend = _MENDS.get(verdict.action, "see the error table in the README of this version")
     status = f"HTTP {error.http_status} " if error.http_status else ""

@@ -29,7 +29,10 @@ T = TypeVar("T")
 _AGE = Duration(0.001, 366 * 86_400.0)
 
 ProjectFilter = Annotated[
-    str, typer.Option("--project", help="Only this project; default: PROJECTS, or all.", show_default=False)
+    str,
+    typer.Option(
+        "--project", help="Only this project; default: DISPATCHER_PROJECTS, or all.", show_default=False
+    ),
 ]
 Code = Annotated[str, typer.Option(help="Only this code, as server-unavailable.", show_default=False)]
 StatusFilter = Annotated[str, typer.Option(help="Only rejected, or only failed.", show_default=False)]

@@ -24,7 +24,7 @@ Project = Annotated[
     str,
     typer.Option(
         "--project",
-        help="Firebase project id; may be left out where PROJECTS names just one.",
+        help="Firebase project id; may be left out where DISPATCHER_PROJECTS names just one.",
         show_default=False,
     ),
 ]

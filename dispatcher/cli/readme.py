@@ -21,6 +21,7 @@ TABLES = {
     "job": contract.job_table,
     "outcome": contract.outcome_table,
     "status": contract.status_table,
+    "operations": contract.operations_table,
     "errors": errors.markdown,
     "settings": settings.markdown,
     "metrics": metrics.markdown,

@@ -192,7 +192,7 @@ async def _wait(reader: OutcomeReader, job: str, messages: int, wait_s: float) -
         if left <= 0:
             raise DispatcherError(
                 f"no outcome of {job} within {wait_s:g} s: it is still queued; see that a worker serves this project "
-                "(with OUTCOMES=all), then look with: dispatcher outcomes"
+                "(with DISPATCHER_OUTCOMES=all), then look with: dispatcher outcomes"
             )
         for record in await reader.read(wait_s=left):
             found += [outcome for outcome in record.outcomes if outcome.job == job]

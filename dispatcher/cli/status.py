@@ -36,7 +36,8 @@ def status(
 ) -> None:
     """Show backlog, throughput, errors, pauses and workers of each project, from Redis alone.
 
-    Throughput, latency and errors come from the outcomes of the last minute; with OUTCOMES=failures only failures count.
+    Throughput, latency and errors come from the outcomes of the last minute; with DISPATCHER_OUTCOMES=failures only
+    failures count.
     """
     settings = load(config)
     asyncio.run(_show(settings, project or [], every=every if watch else 0.0, as_json=as_json))

@@ -15,7 +15,7 @@ def picture(overall: Overall) -> RenderableType:
     """One table of all projects, and below it what is out of the ordinary, project by project."""
     if not overall.projects:
         return Text(
-            "Redis holds nothing of any project: enqueue a job, or see that NAMESPACE is the workers'"
+            "Redis holds nothing of any project: enqueue a job, or see that DISPATCHER_NAMESPACE is the workers'"
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("project", no_wrap=True)

@@ -260,7 +260,7 @@ class Producer:
         id: str = "",  # noqa: A002 - the name of the field
         lane: Lane = "normal",
     ) -> str:
-        """Enqueue one management job (README: management jobs). Workers of this version still reject them all.
+        """Enqueue one management job (README: topics, tokens and groups).
 
         Args:
             project: Firebase project id.

@@ -9,13 +9,18 @@ Everything but `server` and `connections` is plain code: one request in, one rep
     batch.py        POST /batch
     messages.py     POST /v1/projects/{p}/messages:send, and each part of a batch
     reading.py      the request body, as strictly as FCM
+    management.py   the management services: who may ask, and which call it is
+    subscriptions.py, imports.py, groups.py
+                    topics and what is known of tokens; APNs and web push imports; device groups
+    judge.py        what they say of a token
     oauth.py        POST /token, and what an access token may do
     credentials.py  service-account files that point here
     faults.py       the scenario: rules, limits, quotas; when a rule fires
     limits.py       quota of a project, limits of devices and targets
     refusals.py     FCM's refusals by name
-    registry.py     tokens and topics
-    ledger.py       what arrived and how it was answered
+    registry.py     tokens, topics and device groups
+    ledger.py       what arrived, how it was answered, and whom it reached
+    calls.py        what the management services were asked
     admin.py        /_emulator/
     connections.py  cutting a client's connection
     wire.py         request and reply

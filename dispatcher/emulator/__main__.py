@@ -17,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the emulator; returns the exit code: 0 stopped, 2 wrong use."""
     parser = argparse.ArgumentParser(
         prog="python -m dispatcher.emulator",
-        description="A local FCM: /batch, v1 messages:send, the OAuth token endpoint, and an admin API at /_emulator/.",
+        description="A local FCM: /batch, v1 messages:send, the management services, the OAuth token endpoint, and an "
+        "admin API at /_emulator/.",
         epilog="example: python -m dispatcher.emulator --port 9099 --write-credentials keys --projects demo-orchard-41",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

@@ -6,15 +6,21 @@ For tests and demos: it asks for no credentials, like the rest of a process that
     GET    summary                  totals by status, code, project, kind and wire
     GET    counts?by=               messages by `target`, `id`, `status` or `code`; also accepted=1, min=N, project=, kind=
     GET    ledger?after=&limit=     rows in order of arrival; also project=, kind=, target=, id=
-    DELETE ledger                   forgets what arrived
+    GET    deliveries?after=&limit= whom messages to topics, conditions and groups reached; also project=, kind=,
+                                    target=, id=, token=
+    GET    calls?after=&limit=      what management services were asked, token by token; also project=, operation=, via=,
+                                    subject=, value=
+    DELETE ledger                   forgets what arrived, calls too
     GET    faults                   the scenario in force, and how often each rule fired
     PUT    faults                   a new scenario; rules and limits begin afresh
     GET    tokens?project=          states of tokens, counted, and those not registered by name; also token=
     PUT    tokens                   states of tokens by name and by prefix
     GET    topics?project=          topics and their subscribers, counted; also topic=
     PUT    topics                   subscribes and unsubscribes
-    GET    oauth                    access tokens given out; numbers of the projects
-    PUT    oauth                    lifetime of access tokens; refusal of every assertion; revocation; tokens to take
+    GET    groups?project=          device groups: key and members, by name
+    GET    oauth                    access tokens given out; numbers and server keys of the projects
+    PUT    oauth                    lifetime of access tokens; refusal of every assertion; revocation; tokens and server
+                                    keys to take
     POST   reset                    begins afresh; body `{"ledger": false, ...}` keeps a part
 """
 
@@ -27,6 +33,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from dispatcher.emulator.calls import COLUMNS
 from dispatcher.emulator.faults import Scenario
 from dispatcher.emulator.oauth import Grant
 from dispatcher.emulator.registry import TokenState
@@ -62,12 +69,14 @@ class OAuthChange(msgspec.Struct, forbid_unknown_fields=True):
         refuse: an OAuth error name; "" ends it.
         revoke: every access token is invalid from now on.
         tokens: access tokens to take that something else gave out, and what they may do.
+        server_keys: server keys to take, and their projects.
     """
 
     expires_in: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
     refuse: str | None = None
     revoke: bool = False
     tokens: dict[str, Grant] = {}
+    server_keys: dict[str, str] = {}
 
 
 class Reset(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,6 +101,8 @@ class Admin:
             ("GET", "summary"): self._summary,
             ("GET", "counts"): self._counts,
             ("GET", "ledger"): self._ledger,
+            ("GET", "deliveries"): self._deliveries,
+            ("GET", "calls"): self._calls,
             ("DELETE", "ledger"): self._clear,
             ("GET", "faults"): self._faults,
             ("PUT", "faults"): self._set_faults,
@@ -99,6 +110,7 @@ class Admin:
             ("PUT", "tokens"): self._set_tokens,
             ("GET", "topics"): self._topics,
             ("PUT", "topics"): self._set_topics,
+            ("GET", "groups"): self._groups,
             ("GET", "oauth"): self._oauth,
             ("PUT", "oauth"): self._set_oauth,
             ("POST", "reset"): self._reset,
@@ -124,7 +136,7 @@ class Admin:
         return {"ok": True, "projects": self._state.accounts}
 
     def _summary(self, _: Request, __: dict[str, str]) -> Any:
-        return self._state.ledger.summary()
+        return {**self._state.ledger.summary(), "management": self._state.calls.summary()}
 
     def _counts(self, _: Request, query: dict[str, str]) -> Any:
         by = query.get("by", "target")
@@ -150,8 +162,31 @@ class Admin:
         columns = ["number", "time", "request", "project", "kind", "target", "id", "digest", "status", "code"]
         return {"total": len(self._state.ledger), "columns": columns, "rows": rows, "next": next_}
 
+    def _deliveries(self, _: Request, query: dict[str, str]) -> Any:
+        rows, next_ = self._state.ledger.deliveries(
+            _number(query, "after", 0),
+            _number(query, "limit", PAGE),
+            query.get("token", ""),
+            project=query.get("project", ""),
+            kind=query.get("kind", ""),
+            target=query.get("target", ""),
+            id_=query.get("id", ""),
+        )
+        columns = ["number", "time", "project", "kind", "target", "id", "recipients"]
+        return {"columns": columns, "rows": rows, "next": next_}
+
+    def _calls(self, _: Request, query: dict[str, str]) -> Any:
+        names = ("project", "operation", "via", "subject", "value")
+        rows, next_ = self._state.calls.page(
+            _number(query, "after", 0),
+            _number(query, "limit", PAGE),
+            **{name: query.get(name, "") for name in names},
+        )
+        return {"columns": COLUMNS, "rows": rows, "next": next_}
+
     def _clear(self, _: Request, __: dict[str, str]) -> Any:
         self._state.ledger.clear()
+        self._state.calls.clear()
         return {"ok": True}
 
     def _faults(self, _: Request, __: dict[str, str]) -> Any:
@@ -190,6 +225,14 @@ class Admin:
         registry.unsubscribe(change.project, change.topic, change.unsubscribe)
         return {"ok": True}
 
+    def _groups(self, _: Request, query: dict[str, str]) -> Any:
+        groups = self._state.messages.registry.project(_project(query)).groups
+        return {
+            "groups": {
+                name: {"key": group.key, "members": list(group.members)} for name, group in groups.items()
+            }
+        }
+
     def _oauth(self, _: Request, __: dict[str, str]) -> Any:
         authority = self._state.authority
         return {
@@ -197,6 +240,7 @@ class Admin:
             "expires_in": authority.expires_in,
             "refuse": authority.refuse,
             "numbers": authority.numbers,
+            "server_keys": authority.server_keys,
         }
 
     def _set_oauth(self, request: Request, _: dict[str, str]) -> Any:
@@ -209,6 +253,8 @@ class Admin:
         revoked = authority.revoke_all() if change.revoke else 0
         for token, grant in change.tokens.items():
             authority.admit(token, grant)
+        for server_key, project in change.server_keys.items():
+            authority.admit_key(server_key, project)
         return {"ok": True, "revoked": revoked}
 
     def _reset(self, request: Request, _: dict[str, str]) -> Any:

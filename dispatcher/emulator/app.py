@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dispatcher.emulator.admin import Admin
 from dispatcher.emulator.batch import answer_batch, named_project, whole_refusal
 from dispatcher.emulator.faults import Rule, Scenario, Wire
+from dispatcher.emulator.judge import said, word_of
 from dispatcher.emulator.ledger import Arrival
+from dispatcher.emulator.management import Management
 from dispatcher.emulator.messages import Trouble, bare, project_of
 from dispatcher.emulator.refusals import extra_headers, refusal
 from dispatcher.emulator.state import State
@@ -30,6 +32,7 @@ class Emulator:
         self.state = State(scenario)
         self._clock = clock
         self._admin = Admin(self.state)
+        self._management = Management(self.state)
 
     def handle(self, request: Request) -> Reply:
         """Answers one HTTP request."""
@@ -37,6 +40,7 @@ class Emulator:
         if path.startswith("/_emulator/"):
             return self._admin.handle(request)
         project = None
+        call = None
         wire: Wire
         if path == "/batch":
             wire = "batch"
@@ -44,10 +48,13 @@ class Emulator:
             wire = "oauth"
         else:
             project = project_of(path)
-            if project is None:
-                return not_found(path)
             wire = "v1"
-        if request.method != "POST":
+            if project is None:
+                call = self._management.call(request)
+                if call is None:
+                    return not_found(path)
+                wire = "iid"
+        if request.method != "POST" and call is None:
             return html_reply(
                 405, "Method Not Allowed", f"The request method {request.method} is not allowed here."
             )
@@ -55,11 +62,13 @@ class Emulator:
         now = self._clock()
         faults = self.state.messages.faults
         trouble = Trouble(0.0 if wire == "oauth" else faults.scenario.latency)
-        rule = faults.for_request(wire)
+        rule = faults.for_request(wire, path)
         reply = (
             self._spoilt(rule, wire, project, request, trouble=trouble, now=now) if rule is not None else None
         )
-        if reply is None:
+        if reply is None and call is not None:
+            reply = self._management.answer(call, request, now, trouble)
+        elif reply is None:
             reply = self._served(wire, project, request, now, trouble)
         reply.delay = trouble.delay
         reply.cut = reply.cut or trouble.cut
@@ -102,6 +111,12 @@ class Emulator:
         if rule.cut == "before":
             self.state.ledger.refuse(wire, 0)
             return Reply(503, [], b"", cut=True)
+        if rule.error and wire == "iid":
+            reply = said(word_of(rule))
+            listed = extra_headers("", rule.retry_after, rule.retry_after_form, now).items()
+            reply.headers += [(name.lower(), value) for name, value in listed]
+            self.state.ledger.refuse(wire, reply.status)
+            return reply
         if rule.error:
             project = project or named_project(request.body)
             status, body = refusal(rule.error, project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from random import Random
+from typing import Any
 
 from dispatcher.emulator.ledger import Arrival
 from dispatcher.emulator.messages import Answered, Messages, Trouble, project_of
@@ -82,7 +83,7 @@ def _answer_parts(
         arrivals.append(answered.arrival)
         answers.append(SubAnswer(part.content_id, answered.status, answered.body, answered.headers))
     for what in trouble.parts:
-        _spoil(answers, what, messages.faults.dice)
+        spoil(answers, what, messages.faults.dice)
     boundary = f"batch_{secrets.token_urlsafe(15)}"
     content_type = f"multipart/mixed; boundary={boundary}"
     return Reply(200, [("content-type", content_type), *VARY], encode_response(answers, boundary)), arrivals
@@ -114,7 +115,8 @@ def _malformed(message: str) -> Reply:
     return Reply(status, [("content-type", JSON_TYPE)], body)
 
 
-def _spoil(answers: list[SubAnswer], what: str, dice: Random) -> None:
+def spoil(answers: list[Any], what: str, dice: Random) -> None:
+    """Does to the answers of one request what a rule's `parts` says: shuffle, drop or duplicate."""
     if what == "shuffle":
         dice.shuffle(answers)
     elif answers:

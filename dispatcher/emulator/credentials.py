@@ -1,4 +1,4 @@
-"""Service-account files that the emulator writes and believes."""
+"""Service-account files and server keys that the emulator writes and believes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Account(msgspec.Struct):
         key_id: `kid` of its assertions.
         public_key: what its assertions are checked with.
         number: the project's number, which FCM takes in place of its id.
+        server_key: what legacy services take behind `key=`.
     """
 
     project: str
@@ -29,11 +30,23 @@ class Account(msgspec.Struct):
     key_id: str
     public_key: rsa.RSAPublicKey
     number: str = ""
+    server_key: str = ""
 
 
 def number_of(project: str) -> str:
     """The number of a project: twelve digits, always the same ones."""
     return str(10**11 + int(sha256(b"number of " + project.encode()).hexdigest()[:15], 16) % (9 * 10**11))
+
+
+def server_key_of(project: str) -> str:
+    """The server key of a project, always the same one: it opens nothing but emulators."""
+    digest = sha256(b"server key of " + project.encode()).hexdigest()
+    return f"AAAA{digest[:7]}:APA91b-emulator-{digest[7:]}"
+
+
+def server_key_file_of(directory: Path, project: str) -> Path:
+    """Where the server key of a project is kept."""
+    return directory / f"{project}.server-key"
 
 
 def file_of(directory: Path, project: str) -> Path:
@@ -42,12 +55,13 @@ def file_of(directory: Path, project: str) -> Path:
 
 
 def write_credentials(directory: Path, base_url: str, project: str) -> Account:
-    """Writes a service-account file whose `token_uri` points at this emulator.
+    """Writes a service-account file whose `token_uri` points at this emulator, and a file with a server key.
 
     The key of an earlier run is kept, so that a worker which has read the file goes on; only the address changes.
 
     Args:
-        directory: created when missing; the file is `<project>.json`, readable by its owner only.
+        directory: created when missing; the files are `<project>.json` and `<project>.server-key`, readable by their
+            owner only.
         base_url: scheme, host and port, no slash at the end.
         project: Firebase project id.
 
@@ -77,12 +91,18 @@ def write_credentials(directory: Path, base_url: str, project: str) -> Account:
         "auth_provider_x509_cert_url": f"{base_url}/oauth2/v1/certs",
         "universe_domain": "googleapis.com",
     }
-    # A reader that polls the folder never sees half a file.
+    _write(path, json.dumps(content, indent=2) + "\n")
+    server_key = server_key_of(project)
+    _write(server_key_file_of(directory, project), server_key + "\n")
+    return Account(project, email, key_id, private_key.public_key(), number_of(project), server_key)
+
+
+def _write(path: Path, text: str) -> None:
+    """A reader that polls the folder never sees half a file."""
     draft = path.with_suffix(".tmp")
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.write_text(text)
     draft.replace(path)
-    return Account(project, email, key_id, private_key.public_key(), number_of(project))
 
 
 def _earlier_key(path: Path) -> rsa.RSAPrivateKey | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from dispatcher.emulator.refusals import REFUSALS
 
-Wire = Literal["", "batch", "v1", "oauth"]
+Wire = Literal["", "batch", "v1", "oauth", "iid"]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -27,7 +27,9 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
     Conditions (all must hold; an empty one holds always):
         per: whether it looks at each message, or at each HTTP request as a whole (then `project`, `kind`,
             `target`, `prefix` and `share` are not looked at).
-        wire: the endpoint: `batch`, `v1` or `oauth` (`oauth` has requests only).
+        wire: the endpoint: `batch`, `v1`, `oauth` (requests only), or `iid`: all management services, whose tokens
+            are looked at like messages.
+        path: what the path of the request begins with; for rules that look at requests.
         project, kind, target: equal.
         prefix: what the target begins with.
         share: of all targets, chosen by hash: the same ones every time.
@@ -36,7 +38,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
         times: it fires at most so often.
 
     Effects:
-        error: a refusal by name (see `refusals.REFUSALS`), in FCM's own JSON.
+        error: a refusal by name (see `refusals.REFUSALS`), in FCM's own JSON. With `iid` any text: the error of a token.
         status, body, content_type: a bare HTTP answer instead; without `body` a front end's HTML page.
         retry_after: seconds, sent as `retry_after_form` says.
         delay: seconds before the whole HTTP answer leaves.
@@ -48,8 +50,9 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
     name: str = ""
     per: Literal["message", "request"] = "message"
     wire: Wire = ""
+    path: str = ""
     project: str = ""
-    kind: Literal["", "token", "topic", "condition", "fid"] = ""
+    kind: Literal["", "token", "topic", "condition", "fid", "apns_token", "subscription", "group_name"] = ""
     target: str = ""
     prefix: str = ""
     share: Share = 1.0
@@ -74,7 +77,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
         Raises:
             ValueError: an unknown error name, or an effect that this kind of rule cannot have.
         """
-        if self.error and self.error not in REFUSALS:
+        if self.error and self.wire != "iid" and self.error not in REFUSALS:
             raise ValueError(f"unknown error {self.error!r}: one of {', '.join(sorted(REFUSALS))}")
         if self.error and self.status is not None:
             raise ValueError("a rule has either `error` or `status`")
@@ -116,6 +119,8 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, k
         latency: seconds before every answer to a send.
         auth: `strict`: only access tokens of this token endpoint; `any`: whatever stands behind `Bearer`.
         unknown_tokens: what becomes of well-formed tokens nobody has told of.
+        subscriptions_per_s: tokens a second that a project may subscribe and unsubscribe; None: any number. FCM's limit.
+        topics_per_token: topics that a token may follow. FCM's limit.
     """
 
     seed: int = 0
@@ -126,6 +131,8 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, k
     latency: Seconds = 0.0
     auth: Literal["strict", "any"] = "strict"
     unknown_tokens: Literal["accept", "unregistered", "invalid"] = "accept"
+    subscriptions_per_s: Count | None = 3000
+    topics_per_token: Count = 2000
 
 
 class LiveRule:
@@ -176,11 +183,12 @@ class Faults:
         self._per_request = [live for live in self._live if live.rule.per == "request"]
         self._per_message = [live for live in self._live if live.rule.per == "message"]
 
-    def for_request(self, wire: Wire) -> Rule | None:
+    def for_request(self, wire: Wire, path: str) -> Rule | None:
         """The rule that this HTTP request meets."""
         for live in self._per_request:
-            if live.rule.wire in ("", wire) and live.fires(self.dice):
-                return live.rule
+            rule = live.rule
+            if rule.wire in ("", wire) and path.startswith(rule.path) and live.fires(self.dice):
+                return rule
         return None
 
     def for_message(self, wire: Wire, project: str, kind: str, value: str) -> Rule | None:

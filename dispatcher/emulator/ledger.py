@@ -19,11 +19,12 @@ class Arrival(msgspec.Struct, gc=False):
     Attributes:
         project: to which it was addressed.
         kind: of its target; "": unreadable.
-        target: token, topic, condition or fid.
+        target: token, topic, condition, fid, or a device group's key.
         id: the value of `id` in the message's data; "": none.
         digest: CRC-32 of the body, to tell equal bodies from different ones.
         status: HTTP status it was answered with; 0: the connection was cut before it was processed.
         code: name of the refusal, "OK", or "VALIDATED" for a message that was only to be checked.
+        recipients: the tokens that a message to a topic, a condition or a group reached.
     """
 
     project: str
@@ -33,6 +34,7 @@ class Arrival(msgspec.Struct, gc=False):
     digest: int
     status: int
     code: str
+    recipients: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -104,6 +106,34 @@ class Ledger:
                 number, self._times[number], self._requests[number],
                 row.project, row.kind, row.target, row.id, row.digest, row.status, row.code,
             ])  # fmt: skip
+        return found, chosen[limit][0] if len(chosen) > limit else None
+
+    def deliveries(
+        self, after: int, limit: int, token: str = "", **equal: str
+    ) -> tuple[list[list[Any]], int | None]:
+        """Whom accepted messages to topics, conditions and groups reached, in pages as those of `page`.
+
+        Args:
+            after: the first row to look at.
+            limit: most rows.
+            token: only what reached it.
+            equal: as there.
+
+        Returns:
+            Rows `[number, time, project, kind, target, id, recipients]`.
+        """
+        chosen = [
+            (number, row)
+            for number, row in self.rows(**equal)
+            if number >= after
+            and row.code == "OK"
+            and row.kind in ("topic", "condition", "group")
+            and (not token or token in row.recipients)
+        ]
+        found = [
+            [number, self._times[number], row.project, row.kind, row.target, row.id, row.recipients]
+            for number, row in chosen[:limit]
+        ]
         return found, chosen[limit][0] if len(chosen) > limit else None
 
     def summary(self) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Limits:
         self._quota = scenario.quota_per_minute
         self._device_quota = scenario.device_per_minute
         self._limits = scenario.limits
+        self._subscriptions = scenario.subscriptions_per_s
+        self._subscribed: dict[str, Bucket] = {}
         self._windows: dict[str, ProjectWindow] = {}
         self._buckets: dict[tuple[int, str, str], Bucket] = {}
 
@@ -94,6 +96,22 @@ class Limits:
             window.devices[value] = sent + 1
         window.spent += 1
         return None
+
+    def subscriptions(self, project: str, count: int, now: float) -> int:
+        """How many of `count` changes of subscriptions the project may make now; they are charged.
+
+        A bucket of one second's worth (quota rules, section 3).
+        """
+        if self._subscriptions is None:
+            return count
+        bucket = self._subscribed.get(project)
+        if bucket is None:
+            bucket = self._subscribed[project] = Bucket(self._subscriptions, now)
+        refill = max(0.0, now - bucket.at) * self._subscriptions
+        bucket.left, bucket.at = min(self._subscriptions, bucket.left + refill), now
+        granted = min(count, int(bucket.left))
+        bucket.left -= granted
+        return granted
 
     def charge(self, project: str, now: float) -> None:
         """Charges a message that was refused: answers 4xx cost quota too, 429 apart (quota rules, section 1)."""

@@ -109,9 +109,13 @@ class Messages:
             spoilt = self._spoilt(rule, arrival, now)
             if spoilt is not None:
                 return spoilt
-        if kind == "token":
+        shared = kind != "token"
+        if not shared:
             state = self.registry.token_state(project, value)
-            if state != "registered":
+            if state == "group":
+                shared = True
+                arrival.kind = "group"
+            elif state != "registered":
                 self.limits.charge(project, now)
                 return _refused(REFUSAL_OF[state], arrival, now)
         elif kind == "topic":
@@ -123,6 +127,8 @@ class Messages:
             arrival.code = "VALIDATED"
             # A message that was only checked has a constant for a name (v1 wire rules, section 1).
             return Answered(200, success_body(f"projects/{project}/messages/fake_message_id"), arrival)
+        if shared:
+            arrival.recipients = self.registry.reached(project, arrival.kind, value)
         return Answered(200, success_body(self._name(project, kind, now)), arrival)
 
     def _name(self, project: str, kind: str, now: float) -> str:

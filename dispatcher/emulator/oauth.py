@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from dispatcher.emulator.credentials import Account
 from dispatcher.emulator.wire import Reply, Request, json_reply
+from dispatcher.protocol.call import ACCESS_TOKEN_AUTH
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SENDING_SCOPES = frozenset({
@@ -49,6 +50,20 @@ class Grant(msgspec.Struct):
     sends: bool = True
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks a management service.
+
+    Attributes:
+        project: for whom it may ask; "": nobody that is known by name.
+        refusal: HTTP status it is refused with; 0: none.
+        text: what is said then.
+    """
+
+    project: str
+    refusal: int = 0
+    text: str = ""
+
+
 class Authority:
     """Believes the accounts it was told of, and nobody else.
 
@@ -66,12 +81,15 @@ class Authority:
         self._accounts: dict[str, Account] = {}
         self._grants: dict[str, Grant] = {}
         self._by_number: dict[str, str] = {}
+        self._server_keys: dict[str, str] = {}
 
     def trust(self, account: Account) -> None:
         """Believes assertions of this account from now on."""
         self._accounts[account.email] = account
         if account.number:
             self._by_number[account.number] = account.project
+        if account.server_key:
+            self.admit_key(account.server_key, account.project)
 
     @property
     def numbers(self) -> dict[str, str]:
@@ -85,6 +103,15 @@ class Authority:
     def admit(self, token: str, grant: Grant) -> None:
         """Takes a token that something else gave out: a metadata server, an operator."""
         self._grants[token] = grant
+
+    def admit_key(self, server_key: str, project: str) -> None:
+        """Takes a server key of this project from now on."""
+        self._server_keys[server_key] = project
+
+    @property
+    def server_keys(self) -> dict[str, str]:
+        """The server keys taken, and whose they are."""
+        return dict(self._server_keys)
 
     def reset(self) -> None:
         """Normal lifetime and no refusal; tokens and accounts stay."""
@@ -132,6 +159,29 @@ class Authority:
         if not grant.sends:
             return "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
         return "" if grant.project == self.named(project) else "IAM_PERMISSION_DENIED"
+
+    def caller(self, request: Request, now: float) -> Caller:
+        """Who asks: by `key=` and a server key, or by a Bearer token beside `access_token_auth: true`.
+
+        Without that header a Bearer token is taken for a key, and is none (Instance ID rules, section 1). Where any
+        token is believed, it stands for the project it was given out for, else for the first one with credentials.
+        """
+        authorization = request.header("authorization") or ""
+        if authorization.startswith("key="):
+            project = self._server_keys.get(authorization.removeprefix("key="))
+        else:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or (request.header(ACCESS_TOKEN_AUTH) or "").lower() != "true":
+                return Caller("", 401, "Unauthorized")
+            grant = self._grants.get(token.strip())
+            project = grant.project if grant is not None and grant.expires_at > now else None
+            if grant is not None and project is not None and not grant.sends:
+                return Caller("", 403, "insufficient_scope")
+        if project is not None:
+            return Caller(project)
+        if self.believe_any:
+            return Caller(next(iter(self._by_number.values()), ""))
+        return Caller("", 401, "Unauthorized")
 
     def _believed(self, assertion: str, now: float) -> tuple[str, list[str]]:
         """The project of the account that signed this assertion, and the scopes it asks for."""

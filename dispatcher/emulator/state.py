@@ -6,8 +6,10 @@ import re
 import secrets
 from pathlib import Path
 
+from dispatcher.emulator.calls import Calls
 from dispatcher.emulator.credentials import file_of, write_credentials
 from dispatcher.emulator.faults import Faults, Scenario
+from dispatcher.emulator.groups import Groups
 from dispatcher.emulator.ledger import Ledger
 from dispatcher.emulator.limits import Limits
 from dispatcher.emulator.messages import Messages
@@ -24,12 +26,14 @@ class State:
         messages: the rules of sending, with registry, limits and faults.
         authority: the token endpoint.
         ledger: what arrived.
+        calls: what was asked of the management services.
         accounts: projects that credentials were written for.
     """
 
     def __init__(self, scenario: Scenario | None = None) -> None:
         self._initial = scenario or Scenario()
         self.ledger = Ledger()
+        self.calls = Calls()
         self.authority = Authority(believe_any=self._initial.auth == "any")
         self.accounts: list[str] = []
         self.messages = Messages(
@@ -55,6 +59,11 @@ class State:
         return {project: str(file_of(directory, project)) for project in projects}
 
     @property
+    def groups(self) -> Groups:
+        """The device groups; their keys are sent to like tokens."""
+        return Groups(self.messages.registry)
+
+    @property
     def scenario(self) -> Scenario:
         """What is in force."""
         return self.messages.faults.scenario
@@ -75,3 +84,4 @@ class State:
             self.authority.reset()
         if ledger:
             self.ledger.clear()
+            self.calls.clear()

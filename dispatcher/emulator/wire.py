@@ -26,7 +26,7 @@ class Request(msgspec.Struct):
 
     Attributes:
         method: upper case.
-        path: without the query, as it came.
+        path: without the query, percent-decoded: the HTTP server gives it so.
         query: the raw query string.
         header: looks a header up by its lower-case name; None: absent.
         body: as it came.

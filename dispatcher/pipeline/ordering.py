@@ -10,7 +10,7 @@ from dispatcher.policy.orders import Orders
 DOOMED = Disposition(
     Action.EXPIRE,
     status=Status.EXPIRED,
-    reason="it would expire before deliver_at: give a later expires_at (default: DEFAULT_EXPIRY_S after enqueueing)",
+    reason="it would expire before deliver_at: give a later expires_at (default: DISPATCHER_DEFAULT_EXPIRY_S after enqueueing)",
 )
 EARLY = Disposition(Action.RETRY, counted=False)
 """Not to be sent yet: it waits until its `deliver_at`."""

@@ -46,6 +46,14 @@ RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 """A settlement is repeated for as long as Redis is away: nothing else may happen to these messages."""
 
+PUT_BACK_S = 1.0
+"""Longest wait of what is put back unsent, on top of the pause itself."""
+
+_VERDICTS = frozenset(
+    {Status.ACCEPTED, Status.DONE, Status.INVALID_TOKEN, Status.WRONG_PROJECT, Status.REJECTED}
+)
+"""How a message ends only after an answer of FCM about that message: such an answer says that the project is back."""
+
 _UNAUTHORIZED = frozenset({ErrorCode.AUTHENTICATION_ERROR, ErrorCode.MISMATCHED_CREDENTIAL})
 """Codes of a pause that another key may end."""
 
@@ -130,7 +138,9 @@ class Settling:
                 await self.put(Finished(project, part, verdict=verdict))
 
     def _until_resumed(self, project: Project) -> Disposition:
-        delay = max(0.0, project.paused_until - self._queue.now())
+        # Nothing is promoted during a pause: it need not wait for the end that the pause has now, which may be
+        # brought forward. The second is for a half-open project, of which this would be read and put back again.
+        delay = min(PUT_BACK_S, max(0.0, project.paused_until - self._queue.now()))
         return Disposition(Action.PAUSE_PROJECT, delay=delay, counted=False)
 
     async def still_mine(self, project: Project, batch: Batch) -> Batch:
@@ -203,6 +213,9 @@ class Settling:
             await self._pause(project, conclusion.pause, conclusion.pause_s)
         elif project.probing and self._tells(finished, conclusion):
             await self._probed(project, conclusion)
+        elif project.probing and finished.verdict is None:
+            # All of it was set aside, or it was management: the next batch is the probe.
+            await self.insist(lambda: self._queue.keep_probe(project.id))
         calls = 0
 
         def record() -> Awaitable[SettleReply]:
@@ -226,7 +239,7 @@ class Settling:
         A management job that was carried out shows that it is back; one that was not shows nothing.
         """
         sent = finished.verdict is None and len(finished.presets) < finished.batch.size
-        return sent and (bool(conclusion.ended) or not finished.batch.parcel)
+        return sent and (_has_verdict(conclusion) or not finished.batch.parcel)
 
     def _record(
         self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion
@@ -260,8 +273,9 @@ class Settling:
         if findings.congested:
             if project.concurrency.congested(loop_now):
                 self._log.warning("concurrency_halved", project=project.id, limit=project.concurrency.limit)
-        else:
-            project.concurrency.succeeded(project.transport.requests(batch))
+        elif answers.total:
+            # Of what was set aside, or got no answer, nothing is learnt: it was no success.
+            project.concurrency.succeeded(min(project.transport.requests(batch), answers.total))
         context.pausing, context.doubtful = findings.pausing, findings.doubtful
         # `due` holds retries, and scheduled jobs at their first send.
         first = (
@@ -296,8 +310,11 @@ class Settling:
             await self._settle(Finished(project, batch, verdict=self._until_resumed(project)))
 
     async def _probed(self, project: Project, conclusion: Conclusion) -> None:
-        """The probe of a half-open project has been answered: any verdict on a message means that it is back."""
-        if not conclusion.ended:
+        """The probe of a half-open project has been answered: any verdict on a message means that it is back.
+
+        A message that ends for want of an answer (given up, expired meanwhile) says nothing of that.
+        """
+        if not _has_verdict(conclusion):
             silence = Disposition(
                 Action.PAUSE_PROJECT, ErrorCode.SERVER_UNAVAILABLE, reason="the probe had no usable answer"
             )
@@ -338,8 +355,9 @@ class Settling:
         metrics = self._metrics
         for (status, code), count in conclusion.ended.items():
             metrics.messages.of(project.id, status, code).inc(count)
-        for (action, code), count in conclusion.waits.items():
-            metrics.retries.of(project.id, code or action).inc(count)
+        for (_, code), count in conclusion.waits.items():
+            if code:  # none: it has not been sent, but waits for its time, its target or its project
+                metrics.retries.of(project.id, code).inc(count)
         if conclusion.ended:
             self._time(batch, conclusion, reply.now)
         if conclusion.possible_duplicates or reply.late:
@@ -347,3 +365,7 @@ class Settling:
         if reply.stale:
             metrics.stale_settlements.of(project.id).inc(len(reply.stale))
             self._log.warning("stale_settlements", project=project.id, jobs=len(reply.stale))
+
+
+def _has_verdict(conclusion: Conclusion) -> bool:
+    return any(status in _VERDICTS for status, _ in conclusion.ended)

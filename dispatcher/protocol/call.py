@@ -20,7 +20,8 @@ ACCESS_TOKEN_AUTH = "access_token_auth"  # noqa: S105 - the name of a header
 """Beside a Bearer token; without it the service takes the token for a server key (Instance ID rules, section 1)."""
 
 _INVALID_TOKEN = re.compile(
-    r"invalid.{0,40}(token|registration|instance)|(token|registration).{0,40}invalid",
+    r"(invalid|not (a )?valid).{0,40}(token|registration|instance)"
+    r"|(token|registration).{0,40}(invalid|not (a )?valid)",
     re.IGNORECASE | re.DOTALL,
 )
 _TOO_MANY_TOPICS = re.compile(r"too.?many.?topics", re.IGNORECASE)

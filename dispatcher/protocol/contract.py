@@ -27,6 +27,14 @@ class Field(NamedTuple):
     meaning: str
 
 
+class Operation(NamedTuple):
+    """One management job: what it asks for, and what its outcome brings."""
+
+    name: str
+    request: str
+    outcome: str
+
+
 class Meaning(NamedTuple):
     """What a status says, and what its reader does about it."""
 
@@ -116,6 +124,37 @@ OUTCOME_FIELDS = (
     Field("attributes", "the job's"),
 )
 
+_ONE_EACH = "one for each token"
+_KEY = "`result.notification_key`"
+
+OPERATIONS = (
+    Operation(
+        "topic.subscribe",
+        "`topic`, `tokens` (1 to 1,000), `via`: `auto`, `batch`, `relation`, `v1`",
+        _ONE_EACH,
+    ),
+    Operation("topic.unsubscribe", "`topic`, `tokens` (1 to 1,000), `via`: `auto`, `batch`, `v1`", _ONE_EACH),
+    Operation("token.info", "`token`, `details`", "`result`: what the service knows"),
+    Operation(
+        "apns.import",
+        "`application`, `sandbox`, `apns_tokens` (1 to 100)",
+        "one for each, `replacement_token` is its registration token",
+    ),
+    Operation(
+        "webpush.import",
+        "`subscription`: what `PushSubscription.toJSON()` gave",
+        "`replacement_token`: its token",
+    ),
+    Operation("webpush.refresh", "`token`, `subscription`", "`replacement_token`: the token to keep"),
+    Operation("webpush.delete", "`token`", ""),
+    Operation("group.create", "`name`, `tokens` (1 to 20)", _KEY),
+    Operation("group.add", "`name`, `key`, `tokens` (1 to 20)", _KEY),
+    Operation(
+        "group.remove", "`name`, `key`, `tokens` (1 to 20)", f"{_KEY}; with the last member the key ends"
+    ),
+    Operation("group.get", "`name`", _KEY),
+)
+
 STATUSES = (
     Meaning(Status.ACCEPTED, "FCM took it (not: a device showed it)", "nothing"),
     Meaning(Status.DONE, "a management job was carried out; see `result`, `replacement_token`", "nothing"),
@@ -150,6 +189,12 @@ def status_table() -> str:
         (f"`{m.status}`", m.meaning, m.mend, "yes" if m.status in DEAD_STATUSES else "") for m in STATUSES
     )
     return _table(("status", "meaning", "what to do", "dead letter"), rows)
+
+
+def operations_table() -> str:
+    """The management jobs, in Markdown."""
+    rows = ((f"`{o.name}`", o.request, o.outcome) for o in OPERATIONS)
+    return _table(("`operation`", "`request`", "outcome, if `done`"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -135,7 +135,7 @@ def _blank(project: str, stream: Stream, entry_id: str, fields: list[bytes], lim
 def _size_fault(job: Job, limits: DecodeLimits) -> Refusal | None:
     if job.nbytes <= limits.max_job_bytes:
         return None
-    mend = f"MAX_JOB_BYTES is {limits.max_job_bytes}: make the job smaller, or split its tokens"
+    mend = f"DISPATCHER_MAX_JOB_BYTES is {limits.max_job_bytes}: make the job smaller, or split its tokens"
     return refuse(ErrorCode.PAYLOAD_SIZE_LIMIT_EXCEEDED, "job", f"an entry of {job.nbytes} bytes", mend)
 
 

@@ -137,7 +137,9 @@ def payload_fault(message: Message, limit: int = PAYLOAD_LIMIT) -> Refusal | Non
         return None
     mend = f"FCM takes at most {limit}: send a reference and let the app fetch the rest"
     if limit < PAYLOAD_LIMIT:
-        mend = f"TOPIC_PAYLOAD_LIMIT is {limit} for topics and conditions: send a reference instead"
+        mend = (
+            f"DISPATCHER_TOPIC_PAYLOAD_LIMIT is {limit} for topics and conditions: send a reference instead"
+        )
     found = f"a payload of {size} bytes (keys and values)"
     return refuse(ErrorCode.PAYLOAD_SIZE_LIMIT_EXCEEDED, field, found, mend)
 

@@ -97,12 +97,18 @@ def read_path(method: str, path: str, query: str = "") -> Asked | None:
     project, token, topic = unquote(found[1]), unquote(found[2]), unquote(found[3] or "")
     options = parse_qs(query)
     if method == "POST" and not topic:
-        return Asked("create", project, token, options.get("topicName", [""])[-1])
+        return Asked("create", project, token, _option(options, "topicName", "topic_name"))
     if method == "DELETE" and topic:
-        return Asked("delete", project, token, topic, options.get("allowMissing", [""])[-1] == "true")
+        allowed = _option(options, "allowMissing", "allow_missing") == "true"
+        return Asked("delete", project, token, topic, allow_missing=allowed)
     if method == "GET":
         return Asked("get" if topic else "list", project, token, topic)
     return None
+
+
+def _option(options: dict[str, list[str]], *names: str) -> str:
+    """An option of the query in either spelling: the SDKs write `topic_name`, the reference `topicName`."""
+    return next((options[name][-1] for name in names if name in options), "")
 
 
 class Subscription(msgspec.Struct, frozen=True):

@@ -58,7 +58,9 @@ def parse_url(url: str, password_file: Path | None = None) -> Address:
     if kind is None or not sep:
         # Without a scheme the whole text may be a login: it is not repeated.
         named = f"unknown scheme {scheme!r}" if sep else "no scheme"
-        raise SettingsError(f"REDIS_URL: {named}; use one of {', '.join(f'{name}://' for name in _KINDS)}")
+        raise SettingsError(
+            f"DISPATCHER_REDIS_URL: {named}; use one of {', '.join(f'{name}://' for name in _KINDS)}"
+        )
     login, _, location = rest.rpartition("@")
     if login.startswith("/"):  # unix:///a@b is a path
         login, location = "", rest
@@ -69,11 +71,13 @@ def parse_url(url: str, password_file: Path | None = None) -> Address:
     location, _, query = location.partition("?")
     options = parse_qs(query)
     if set(options) - {"db"} or "#" in location:
-        raise SettingsError(f"REDIS_URL: unknown option in {query or location!r}; only db is known")
+        raise SettingsError(
+            f"DISPATCHER_REDIS_URL: unknown option in {query or location!r}; only db is known"
+        )
     names, _, path = location.partition("/")
     if kind == "unix":
         if names or not path:
-            raise SettingsError("REDIS_URL: a unix URL needs a path, as unix:///run/redis.sock")
+            raise SettingsError("DISPATCHER_REDIS_URL: a unix URL needs a path, as unix:///run/redis.sock")
         db = _db(options.get("db", ["0"])[0])
         return Address(kind, path=unquote(f"/{path}"), db=db, username=username, password=password)
     parts = [part for part in path.split("/") if part]
@@ -81,17 +85,17 @@ def parse_url(url: str, password_file: Path | None = None) -> Address:
     if kind == "sentinel":
         if not parts:
             raise SettingsError(
-                "REDIS_URL: a sentinel URL names its master: redis+sentinel://h1,h2/mymaster/0"
+                "DISPATCHER_REDIS_URL: a sentinel URL names its master: redis+sentinel://h1,h2/mymaster/0"
             )
         master = parts.pop(0)
     db = _db(parts.pop(0) if parts else options.get("db", ["0"])[0])
     if parts or (kind == "cluster" and db):
         raise SettingsError(
-            "REDIS_URL: more in the path than this kind of URL has (Cluster knows no databases)"
+            "DISPATCHER_REDIS_URL: more in the path than this kind of URL has (Cluster knows no databases)"
         )
     hosts = tuple(_host(name, _DEFAULT_PORT[kind]) for name in names.split(",") if name)
     if kind == "direct" and len(hosts) > 1:
-        raise SettingsError("REDIS_URL: several hosts need redis+sentinel:// or redis+cluster://")
+        raise SettingsError("DISPATCHER_REDIS_URL: several hosts need redis+sentinel:// or redis+cluster://")
     return Address(
         kind,
         hosts or (("localhost", _DEFAULT_PORT[kind]),),
@@ -107,12 +111,12 @@ def _read_password(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"REDIS_PASSWORD_FILE: cannot read {path}: {error}") from error
+        raise SettingsError(f"DISPATCHER_REDIS_PASSWORD_FILE: cannot read {path}: {error}") from error
 
 
 def _db(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise SettingsError(f"REDIS_URL: the database is a number, not {text!r}")
+        raise SettingsError(f"DISPATCHER_REDIS_URL: the database is a number, not {text!r}")
     return int(text)
 
 
@@ -123,5 +127,5 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     else:
         host, _, port = text.partition(":")
     if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
-        raise SettingsError(f"REDIS_URL: cannot read host and port in {text!r}")
+        raise SettingsError(f"DISPATCHER_REDIS_URL: cannot read host and port in {text!r}")
     return host, int(port) if port else default_port

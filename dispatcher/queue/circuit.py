@@ -19,6 +19,7 @@ _PAUSE = Script("pause")
 _PROBE = Script("probe")
 _CLOSE = Script("close")
 _HASTEN = Script("hasten")
+_REPROBE = Script("reprobe")
 
 
 class ProjectPause(msgspec.Struct, gc=False):
@@ -67,6 +68,11 @@ class Circuit(Access):
         """Be the one who probes a project whose pause is over; `grant` then lets one batch of this worker pass."""
         args = (self.consumer, round(ttl * 1000))
         return bool(await self.server.eval(_PROBE, (self.keys.control(project),), args))
+
+    async def keep_probe(self, project: str, ttl: float = PROBE_S) -> bool:
+        """The batch that was to be the probe was not sent: let the next one be it. Returns whether the claim is ours."""
+        args = (self.consumer, round(ttl * 1000))
+        return bool(await self.server.eval(_REPROBE, (self.keys.control(project),), args))
 
     async def hasten(self, project: str) -> bool:
         """What the project was paused for may be mended: probe now. Returns whether that shortened a pause."""

@@ -61,7 +61,7 @@ class Health(Access):
             raise QueueMisconfigured(f"Redis {version} is too old: 6.2 is needed, 7.4 or newer recommended")
         if facts.get("redis_mode") == "cluster" and not self.server.cluster:
             raise QueueMisconfigured(
-                "this server is part of a Cluster: use redis+cluster://host,host as REDIS_URL"
+                "this server is part of a Cluster: use redis+cluster://host,host as DISPATCHER_REDIS_URL"
             )
         await self.server.eval(_RIGHTS, (self.keys.prefix("check") + "nothing",), ())
         return ServerReport(
@@ -87,7 +87,7 @@ def _findings(facts: dict[str, str]) -> list[str]:
         findings.append(f"maxmemory-policy is {policy}: a full Redis throws jobs away; set it to noeviction")
     if facts.get("role") == "slave":
         findings.append(
-            "this server is a replica and takes no writes: point REDIS_URL at the master, or use Sentinel"
+            "this server is a replica and takes no writes: point DISPATCHER_REDIS_URL at the master, or use Sentinel"
         )
     if facts.get("aof_enabled") != "1":
         findings.append(

@@ -41,12 +41,12 @@ class ProjectValues(BaseModel):
     iid_endpoint: Annotated[str, Endpoint()] = Field(
         default="",
         description="Base URL of the Instance ID service: tokens, topics, imports",
-        json_schema_extra={"shown": f"`{GOOGLE_IID}`; `FCM_ENDPOINT` if that is not Google's"},
+        json_schema_extra={"shown": f"`{GOOGLE_IID}`; `DISPATCHER_FCM_ENDPOINT` if that is not Google's"},
     )
     legacy_endpoint: Annotated[str, Endpoint()] = Field(
         default="",
         description="Base URL of the legacy HTTP service and of device groups",
-        json_schema_extra={"shown": "`FCM_ENDPOINT`"},
+        json_schema_extra={"shown": "`DISPATCHER_FCM_ENDPOINT`"},
     )
     xmpp_endpoint: Annotated[str, Pattern(r"[A-Za-z0-9.-]+:[0-9]{1,5}", "host:port")] = Field(
         default=GOOGLE_XMPP, description="Host and port of the XMPP service"
@@ -57,7 +57,7 @@ class ProjectValues(BaseModel):
     )
     ca_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="PEM file with certificates to trust beside the system's, read at the start",
+        description="PEM file with certificates to trust beside the system's; what is added to it is trusted within 30 s, what is taken out of it until a restart",
     )
     tls_verify: Annotated[bool, Flag()] = Field(
         default=True,

@@ -44,6 +44,9 @@ OUTCOME_BOUNDS = (
 BATCH_BOUNDS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 300.0, 400.0, 499.0, 500.0)
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
+SHARED = "(shared)"
+"""Ends the meaning of a gauge that is read from Redis."""
+
 _P = ("project",)
 _PL = ("project", "lane")
 _Family = TypeVar("_Family", Counter, Gauge, Histogram)
@@ -113,17 +116,18 @@ class Metrics:
 
         # Held back
         self.paused_targets = g("paused_targets", _P, "Tokens, topics and other targets that are paused (shared)")
+        self.lane_paused = g("lane_paused", _PL, "1 while an operator has the lane stand still (shared)", "max")
         self.project_paused = g("project_paused", ("project", "reason"), "1 while the project is paused (shared)", "max")
         self.project_pauses = c("project_pauses", ("project", "reason"), "Times this worker paused the project")
         self.retries_over_budget = c("retries_over_budget", _P, "Retries put off because too large a share of the sends were retries")
-        self.quota_per_minute = g("quota_per_minute", _P, "Messages a minute that the settings let all workers send together: QUOTA_PER_MINUTE x QUOTA_USE")
+        self.quota_per_minute = g("quota_per_minute", _P, "Messages a minute that the settings let all workers send together: DISPATCHER_QUOTA_PER_MINUTE x DISPATCHER_QUOTA_USE")
         self.quota_used = c("quota_used_messages", _P, "Messages charged to the quota by this worker")
         self.quota_wait = c("quota_wait_seconds", _P, "Time for which sending stood still because the quota was used up, of this worker")
 
         # What it stands on
         self.credential_refreshes = c("credential_refreshes", ("project", "result"), "Access tokens fetched: ok or failed")
         self.credential_expires_in = g("credential_expires_in_seconds", _P, "Time until the access token expires", "min")
-        self.credential_problems = g("credential_problems", (), "Key and token files that cannot be used, and projects that lack one")
+        self.credential_problems = g("credential_problems", (), "Key, token and CA files that cannot be used, and projects that lack a key")
         self.tls_unverified = g("tls_unverified", _P, "1 while the project's certificates are not looked at (tls_verify is off)", "max")
         self.redis_up = g("redis_up", (), "1 if Redis answered lately")
         self.redis_commands = c("redis_commands", (), "Commands sent to Redis")
@@ -147,6 +151,12 @@ class Metrics:
         for family in vars(self).values():
             if isinstance(family, Gauge) and family.labels[:1] == _P:
                 family.forget(project)
+
+    def forget_shared(self) -> None:
+        """Stop showing what Redis says: it has not answered for a while, and another replica may know better."""
+        for family in vars(self).values():
+            if isinstance(family, Gauge) and family.meaning.endswith(SHARED):
+                family.forget()
 
     def render(self) -> bytes:
         """All series in the text format (`CONTENT_TYPE`)."""

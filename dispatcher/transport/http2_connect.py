@@ -73,7 +73,7 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
             return link
     except ssl.SSLCertVerificationError as error:
         raise ConnectionError(
-            f"the certificate of {place.host}:{place.port} is not trusted ({error.verify_message}); see CA_FILE"
+            f"the certificate of {place.host}:{place.port} is not trusted ({error.verify_message}); see DISPATCHER_CA_FILE"
         ) from None
     except ssl.SSLError as error:
         # OpenSSL spells it with spaces or with underscores.
@@ -122,7 +122,7 @@ async def _through_proxy(place: Place) -> socket.socket:
     loop = asyncio.get_running_loop()
     url = urlsplit(place.route.proxy_address)
     if url.scheme != "http":
-        raise ConnectionError("HTTP/2 goes through http:// proxies only; see HTTP_VERSION")
+        raise ConnectionError("HTTP/2 goes through http:// proxies only; see DISPATCHER_HTTP_VERSION")
     found = await loop.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for family, kind, protocol, _, address in found:

@@ -97,12 +97,10 @@ class MachineIdentity:
             credentials, project = google.auth.default(scopes=SCOPES)
         except google.auth.exceptions.GoogleAuthError as error:
             text = str(error.args[0] if error.args else error).replace("\n", " ")[:200]
-            self.problem = f"CREDENTIALS=adc: {text} Set GOOGLE_APPLICATION_CREDENTIALS, or run where a service account is attached"
+            self.problem = f"DISPATCHER_CREDENTIALS=adc: {text} Set GOOGLE_APPLICATION_CREDENTIALS, or run where a service account is attached"
             return
         except Exception as error:  # noqa: BLE001 - parsers' errors come through; they may quote the key
-            self.problem = (
-                f"CREDENTIALS=adc: what the environment names is no credential ({type(error).__name__})"
-            )
+            self.problem = f"DISPATCHER_CREDENTIALS=adc: what the environment names is no credential ({type(error).__name__})"
             return
         self.credentials, self.project, self.problem = credentials, project or "", ""
         self._digest = digest

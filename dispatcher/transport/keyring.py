@@ -202,7 +202,7 @@ class Keyring:
             try:
                 self.legacy[project] = SecretFile(path)
             except CredentialsError as error:
-                raise CredentialsError(f"legacy_key_file of {project}: {error}") from None
+                raise CredentialsError(f"DISPATCHER_LEGACY_KEY_FILE of {project}: {error}") from None
         return False
 
     def _common(self) -> list[str]:
@@ -211,7 +211,7 @@ class Keyring:
 
     def _missing(self, having: Iterable[str]) -> list[str]:
         return [
-            f"PROJECTS names {project}, but {self._source or 'no setting'} holds no key for it; add its service-account file"
+            f"DISPATCHER_PROJECTS names {project}, but {self._source or 'no setting'} holds no key for it; add its service-account file"
             for project in self._wanted
             if project not in set(having)
         ]
@@ -235,14 +235,16 @@ class Keyring:
         """
         if source == "none":
             if not projects and not self._own:
-                raise CredentialsError("CREDENTIALS=none needs PROJECTS: name the project ids to serve")
+                raise CredentialsError(
+                    "DISPATCHER_CREDENTIALS=none needs DISPATCHER_PROJECTS: name the project ids to serve"
+                )
             return {project: self.credentials.get(project) or StaticToken() for project in projects}
         if source == "adc":
             return self._default(projects, seen)
         if source.startswith(TOKEN_FILE):
             if not projects and not self._own:
                 raise CredentialsError(
-                    "CREDENTIALS=token-file:... needs PROJECTS: name the project ids to serve"
+                    "DISPATCHER_CREDENTIALS=token-file:... needs DISPATCHER_PROJECTS: name the project ids to serve"
                 )
             return dict.fromkeys(projects, self._token(Path(source.removeprefix(TOKEN_FILE)), projects, seen))
         file = self._files.setdefault(Path(source), KeyFile(Path(source)))
@@ -250,7 +252,7 @@ class Keyring:
         if file.credentials is None:
             if not file.path.exists():
                 raise CredentialsError(
-                    f"CREDENTIALS: {source} is neither a file nor a folder, nor `adc`, `none` or `token-file:...`"
+                    f"DISPATCHER_CREDENTIALS: {source} is neither a file nor a folder, nor `adc`, `none` or `token-file:...`"
                 )
             raise CredentialsError(file.problem)
         if file.problem:
@@ -275,7 +277,9 @@ class Keyring:
             seen.problems.append(identity.problem)
         names = projects or ([identity.project] if identity.project else [])
         if not names and not self._own:
-            raise CredentialsError("CREDENTIALS=adc does not tell the project here: set PROJECTS")
+            raise CredentialsError(
+                "DISPATCHER_CREDENTIALS=adc does not tell the project here: set DISPATCHER_PROJECTS"
+            )
         label = "application default credentials"
         if not made:
             route = DIRECT if identity.of_the_machine or not names else self._route(names[0])
@@ -293,7 +297,7 @@ class Keyring:
         try:
             paths = sorted(p for p in folder.iterdir() if p.suffix == ".json" and not p.name.startswith("."))
         except OSError as error:
-            seen.problems.append(f"CREDENTIALS: {folder} cannot be read ({error.strerror})")
+            seen.problems.append(f"DISPATCHER_CREDENTIALS: {folder} cannot be read ({error.strerror})")
             self._keep([project for project in self.credentials if project not in self._own], seen)
             return
         for gone in [path for path in self._files if path.parent == folder and path not in paths]:
@@ -319,5 +323,5 @@ class Keyring:
             ]
         if not paths:
             seen.problems.append(
-                f"CREDENTIALS: no *.json file in {folder}; put one service-account file there a project"
+                f"DISPATCHER_CREDENTIALS: no *.json file in {folder}; put one service-account file there a project"
             )

@@ -225,7 +225,7 @@ _GROUPS = (GroupCreate, GroupChange, GroupGet)
 
 
 def _no_sender_id(job: Job) -> SendResponse:
-    reason = f"{job.operation} needs the setting SENDER_ID of project {job.project}: the project's number"
+    reason = f"{job.operation} needs DISPATCHER_SENDER_ID of project {job.project}: the project's number"
     error = SendError(Fate.NOT_SENT, 501, reason=reason, wire="iid", word="NOT_CONFIGURED")
     return SendResponse(error=error)
 

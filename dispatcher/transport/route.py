@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import weakref
 from base64 import b64encode
+from hashlib import blake2b
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -58,14 +61,72 @@ class Route(msgspec.Struct, frozen=True):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         elif self.ca_file:
-            try:
-                context.load_verify_locations(self.ca_file)
-            except ssl.SSLError:
-                raise SettingsError(f"ca_file {self.ca_file}: no certificates in PEM form in it") from None
-            except OSError as error:
-                raise SettingsError(f"ca_file {self.ca_file}: cannot be read ({error.strerror})") from None
+            digest = _digest(self.ca_file)
+            _trust(context, self.ca_file)
+            _following.setdefault(self.ca_file, _Followed(digest)).contexts.add(context)
         return context
 
 
 DIRECT = Route()
 """No proxy, the system's certificates."""
+
+
+class _Followed:
+    """A CA file and those who trust it.
+
+    Attributes:
+        digest: of what they have read.
+        contexts: weak: they go with the connections they are for.
+    """
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+        self.contexts: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
+
+
+_following: dict[str, _Followed] = {}
+
+
+def reread_ca_files() -> tuple[list[str], list[str]]:
+    """Trust what has come into the CA files since they were read: a rotated CA costs no restart.
+
+    Connections made from now on trust the new certificates too. Those that are gone from a file stay trusted until the
+    process ends: a context cannot forget one, and a rotation has both for a while.
+
+    Returns:
+        (files that have changed and were read, what is wrong with others).
+    """
+    changed, problems = [], []
+    for ca_file, followed in list(_following.items()):
+        if not followed.contexts:
+            del _following[ca_file]
+            continue
+        digest = _digest(ca_file)
+        if digest == followed.digest:
+            continue
+        try:
+            for context in list(followed.contexts):
+                _trust(context, ca_file)
+        except SettingsError as error:
+            problems.append(f"{error}; what was in it before stays trusted")
+        else:
+            followed.digest = digest
+            changed.append(ca_file)
+    return changed, problems
+
+
+def _trust(context: ssl.SSLContext, ca_file: str) -> None:
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError:
+        raise SettingsError(f"DISPATCHER_CA_FILE {ca_file}: no certificates in PEM form in it") from None
+    except OSError as error:
+        raise SettingsError(f"DISPATCHER_CA_FILE {ca_file}: cannot be read ({error.strerror})") from None
+
+
+def _digest(ca_file: str) -> bytes:
+    """Of the content, not of the file's times: a mounted Secret is a link that is swapped; b"": it cannot be read."""
+    try:
+        return blake2b(Path(ca_file).read_bytes(), digest_size=16).digest()
+    except OSError:
+        return b""

@@ -226,7 +226,9 @@ class Session:
             return "the worker stopped" if self._cut_off else f"nothing more within {timeout_s:g} s"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-            return f"the certificate of {error.host}:{error.port} is not trusted ({why}); see CA_FILE"
+            return (
+                f"the certificate of {error.host}:{error.port} is not trusted ({why}); see DISPATCHER_CA_FILE"
+            )
         return f"{type(error).__name__} {error}".strip().replace("\n", " ")[:200]
 
 

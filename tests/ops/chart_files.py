@@ -8,7 +8,8 @@ from typing import Any
 
 from paths import ALERTS, CHART, DASHBOARD, RECORDING
 
-from dispatcher.settings.model import ProjectValues, Settings
+from dispatcher.settings.kinds import PROJECT_ID
+from dispatcher.settings.model import TABLE_ONLY, ProjectValues, Settings
 
 OWN = {"redis_url", "redis_password_file", "credentials", "projects", "http_port"}
 """Settings that other values of the chart stand for."""
@@ -55,7 +56,8 @@ def settings_schema(names: list[str]) -> Schema:
 
 def schema() -> Schema:
     """values.schema.json."""
-    per_project = list(ProjectValues.model_fields)
+    per_project = [*ProjectValues.model_fields, *TABLE_ONLY]
+    project: Schema = {"type": "string", "pattern": f"^{PROJECT_ID.shape}$"}
     port = whole(1, 65535)
     values = thing(
         **{"global": FREE},
@@ -83,9 +85,13 @@ def schema() -> Schema:
             workloadIdentity=FLAG,
             none=FLAG,
         ),
-        projects={"type": "array", "items": NAME, "uniqueItems": True},
+        projects={"type": "array", "items": project, "uniqueItems": True},
         settings=settings_schema([name for name in Settings.model_fields if name not in OWN]),
-        projectSettings={"type": "object", "additionalProperties": settings_schema(per_project)},
+        projectSettings={
+            "type": "object",
+            "propertyNames": {"pattern": project["pattern"]},
+            "additionalProperties": settings_schema(per_project),
+        },
         replicas=whole(0),
         autoscaling=thing(
             minReplicas=whole(1),
@@ -184,9 +190,9 @@ def readme() -> str:
         "",
         "## Scaling",
         "",
-        "KEDA asks Prometheus for the backlog and for the age of the oldest job, leaves paused projects out, and takes the",
-        "greater count. Every pod tells the same backlog, so the queries take its maximum, never the sum. No more workers",
-        "are started than the quota of the projects can feed (`messagesPerSecondPerReplica`): more would wait in turn.",
+        "KEDA asks Prometheus for the backlog and for the age of the oldest job, leaves paused projects and lanes out, and",
+        "takes the greater count. Every pod tells the same backlog, so the queries take its maximum, never the sum. No more",
+        "workers are started than the quota of the projects can feed (`messagesPerSecondPerReplica`): more would wait in turn.",
         "The queries select `namespace` and `job`, the release's name, as the chart's PodMonitor sets them.",
         "",
         "## Values",

@@ -17,6 +17,7 @@ RATE = "$__rate_interval"
 WIDTH = 24
 
 BACKLOG = f"sum(max by (project, lane) (dispatcher_backlog_jobs{{{PROJECT}}}))"
+MOVING = f"unless on (project, lane) max by (project, lane) (dispatcher_lane_paused{{{PROJECT}}}) == 1"
 UNPAUSED = f"unless on (project) max by (project) (dispatcher_project_paused{{{PROJECT}}}) == 1"
 
 
@@ -461,8 +462,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Project pauses",
                 "short",
-                "1 while a project is paused, and how often this happened.",
+                "1 while a project is paused, or a lane by hand, and how often FCM's answers were the reason.",
                 (
+                    (
+                        f"max by (project, lane) (dispatcher_lane_paused{{{PROJECT}}})",
+                        "{{project}}: lane {{lane}}",
+                    ),
                     (
                         f"max by (project, reason) (dispatcher_project_paused{{{PROJECT}}})",
                         "{{project}}: {{reason}}",
@@ -623,10 +628,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Backlog to scale on",
                 "short",
-                "The backlog of all projects that are not paused: what KEDA divides by the jobs for each worker.",
+                "The backlog of all projects and lanes that are not paused: what KEDA divides by the jobs for each worker.",
                 (
                     (
-                        f"sum(max by (project, lane) (dispatcher_backlog_jobs{{{PROJECT}}}) {UNPAUSED})",
+                        f"sum(max by (project, lane) (dispatcher_backlog_jobs{{{PROJECT}}}) {MOVING} {UNPAUSED})",
                         "backlog",
                     ),
                 ),

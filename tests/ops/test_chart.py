@@ -197,7 +197,10 @@ def test_the_worker_takes_the_settings_it_is_given(rendered, values, tmp_path):
         config.write_text(toml[0])
     settings = Settings.load(config, given)
     for project, wanted in (yaml.safe_load(values.read_text()).get("projectSettings") or {}).items():
-        assert {name: getattr(settings.project(project), name) for name in wanted} == wanted
+        taken = settings.project(project)
+        assert {name: str(getattr(taken, name)) for name in wanted} == {
+            name: str(value) for name, value in wanted.items()
+        }
 
 
 def test_large_numbers_are_written_in_full(rendered):
@@ -258,6 +261,12 @@ def test_every_value_says_what_it_is_for_or_is_plain():
 BAD = [
     ("an unknown value", {"redis.ulr": "x"}, "Additional property ulr is not allowed"),
     ("an unknown setting", {"settings.batch_sise": "3"}, "Additional property batch_sise is not allowed"),
+    (
+        "an unknown setting of a project",
+        {"projectSettings.demo.batch_sise": "3"},
+        "Additional property batch_sise is not allowed",
+    ),
+    ("no project id", {"projects[0]": "no id"}, "projects"),
     ("a wrong type", {"replicas": "many"}, "replicas"),
     (
         "HPA with KEDA",

@@ -7,7 +7,10 @@ import re
 
 import pytest
 import yaml
+from chart_files import thing, whole
+from custom_schemas import DURATION, TEXT, several
 from dashboard import ROWS, text
+from jsonschema import Draft7Validator
 from paths import DASHBOARD, DEPLOY, RUNBOOK
 from queries import dashboard, known, label_names, names, rules, scaling
 
@@ -99,6 +102,50 @@ def test_shared_gauges_are_never_summed_over_replicas(where):
 def test_the_runbook_names_only_what_there_is():
     named = set(re.findall(r"\bdispatcher_[a-z0-9_]+", RUNBOOK.read_text()))
     assert named <= known()
+
+
+DATASOURCES = thing(
+    ("apiVersion", "datasources"),
+    apiVersion={"const": 1},
+    datasources=several(
+        thing(
+            ("name", "type", "url"),
+            name=TEXT,
+            uid=TEXT,
+            type={"const": "prometheus"},
+            access={"enum": ["proxy", "direct"]},
+            url={"type": "string", "pattern": "^https?://"},
+            isDefault={"type": "boolean"},
+            editable={"type": "boolean"},
+            jsonData=thing(timeInterval=DURATION, httpMethod={"enum": ["GET", "POST"]}),
+        )
+    ),
+)
+PROVIDERS = thing(
+    ("apiVersion", "providers"),
+    apiVersion={"const": 1},
+    providers=several(
+        thing(
+            ("name", "type", "options"),
+            name=TEXT,
+            type={"const": "file"},
+            folder=TEXT,
+            allowUiUpdates={"type": "boolean"},
+            disableDeletion={"type": "boolean"},
+            updateIntervalSeconds=whole(1),
+            options=thing(("path",), path={"type": "string", "pattern": "^/"}),
+        )
+    ),
+)
+"""Grafana's provisioning files, of the fields it documents; others it passes over in silence."""
+
+
+@pytest.mark.parametrize(
+    ("file", "schema"),
+    [("datasources/prometheus.yaml", DATASOURCES), ("dashboards/dispatcher.yaml", PROVIDERS)],
+)
+def test_grafana_finds_in_its_provisioning_what_it_reads(file, schema):
+    Draft7Validator(schema).validate(yaml.safe_load((DEPLOY / "grafana/provisioning" / file).read_text()))
 
 
 def test_grafana_is_given_its_datasource_and_dashboards():

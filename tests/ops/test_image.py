@@ -1,4 +1,4 @@
-"""Image and compose file, read as a reviewer would: there is no container engine here."""
+"""Image and compose file, read as a reviewer would; test_build.py carries them out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 
 import pytest
 import yaml
+from image import instructions, stages
 from packaging.requirements import Requirement
 from paths import DEPLOY, PROMETHEUS, ROOT, must
 
@@ -16,25 +17,6 @@ from dispatcher.emulator.server import load_scenario
 from dispatcher.settings.model import Settings
 
 LOCKS = ("requirements.lock", "requirements-emulator.lock", "requirements-build.lock")
-
-
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile as (instruction, rest)."""
-    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
-    lines = text.replace("\\\n", " ").splitlines()
-    return [(line.split(None, 1)[0], line.split(None, 1)[1].strip()) for line in lines if line.strip()]
-
-
-def stages() -> dict[str, list[tuple[str, str]]]:
-    """Stage name -> its instructions, the FROM first."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    name = ""
-    for word, rest in instructions():
-        if word == "FROM":
-            name = re.search(r" AS (\S+)$", rest)[1]
-            found[name] = []
-        found[name].append((word, rest))
-    return found
 
 
 STAGES = stages()

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from paths import must
 from queries import dashboard, recorded, rules, scaling
-from site_live import LOST, SERVED, SLOW, SLOW_BACKLOG, WORKERS, Site, wait_for
+from site_live import LOST, PATIENCE_S, SERVED, SLOW, SLOW_BACKLOG, WORKERS, Site, wait_for
 
 from dispatcher.telemetry.metrics import Metrics
 
@@ -52,7 +52,7 @@ def test_every_metric_of_the_table_is_set_by_the_pipeline(site):
             if (f"{row.name}_count" if row.type == "histogram" else row.name) not in present
         ]
 
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while (left := unset()) and time.monotonic() < deadline:
         site.stall()
         site.hang_up()
@@ -70,20 +70,20 @@ def test_nothing_but_the_table_is_exported(site):
 @pytest.mark.parametrize("where", dashboard())
 def test_every_query_of_the_dashboard_returns_series(site, where):
     expression = filled(dashboard()[where])
-    wait_for(f"{where}: {expression}", lambda: site.series(expression), 60)
+    wait_for(f"{where}: {expression}", lambda: site.series(expression))
 
 
 @pytest.mark.parametrize("where", scaling())
 def test_every_query_of_the_scaler_returns_one_number(site, where):
     expression = scaling()[where]
-    (one,) = wait_for(expression, lambda: site.series(expression), 30)
+    (one,) = wait_for(expression, lambda: site.series(expression))
     assert one["metric"] == {}
     assert float(one["value"][1]) >= 0
 
 
 @pytest.mark.parametrize("name", sorted(recorded()))
 def test_every_recording_rule_records(site, name):
-    wait_for(name, lambda: site.series(name), 60)
+    wait_for(name, lambda: site.series(name))
 
 
 def test_every_rule_is_evaluated_without_an_error(site):
@@ -123,4 +123,4 @@ def test_a_worker_that_leaves_ends_well(site):
     # Last: the others go on.
     worker = site.workers[-1]
     worker.terminate()
-    assert worker.wait(40) == 0
+    assert worker.wait(90) == 0

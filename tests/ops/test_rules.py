@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 
 import pytest
 import yaml
 from alert_cases import CASES, Case
 from paths import ALERTS, RECORDING, RUNBOOK, must
 
+RECORDED = yaml.safe_load(RECORDING.read_text())["groups"]
 GROUPS = yaml.safe_load(ALERTS.read_text())["groups"]
 RULES = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
 
@@ -49,6 +52,8 @@ def test_each_alert_fires_when_it_should_and_only_then(name, tmp_path):
     document = {
         "rule_files": [str(RECORDING), str(ALERTS)],
         "evaluation_interval": "1m",
+        # Else in any order, and an alert sees at times what was recorded a minute ago.
+        "group_eval_order": [group["name"] for group in (*RECORDED, *GROUPS)],
         "tests": [unit_test(name, case) for case in cases],
     }
     file = tmp_path / "test.yml"
@@ -74,3 +79,26 @@ def test_the_runbook_has_a_whole_section_for_each_alert_and_for_nothing_else():
     for name, text in sections.items():
         for part in ("Meaning.", "Impact.", "How to see.", "What to do."):
             assert f"**{part}**" in text, f"{name} lacks: {part}"
+
+
+COMMANDS = sorted(
+    {" ".join(text.split()) for text in re.findall(r"`[^`]*?\b(dispatcher [a-z][^`]*)`", RUNBOOK.read_text())}
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_of_the_runbook_is_one_and_has_these_options(command):
+    words = command.split()[1:]
+    names = [word for word in words[: 2 if words[0] == "dead" else 1] if not word.startswith("-")]
+    shown = must(sys.executable, "-m", "dispatcher", *names, "--help", env={**os.environ, "COLUMNS": "200"})
+    for option in (word for word in words if word.startswith("--")):
+        assert re.search(rf"{option}\b", shown), option
+
+
+def test_the_runbook_uses_our_commands_where_there_are_any():
+    assert len(COMMANDS) > 12
+    used = {command.split()[1] for command in COMMANDS}
+    assert {"status", "dead", "outcomes", "pause", "resume", "cancel", "check"} <= used
+    # What Redis alone can tell: the groups of the applications, and streams that are none of ours.
+    others = re.findall(r"redis-cli -u \$REDIS_URL ([A-Z]+)", " ".join(RUNBOOK.read_text().split()))
+    assert set(others) == {"XINFO", "XGROUP", "DEL"}

@@ -41,6 +41,16 @@ CASES = {
         4000,
         30,
     ),
+    "a paused lane is left out": (
+        {
+            **project("a", 4000, 30),
+            **gauge("backlog_jobs", 9000, pods=3, project="a", lane="bulk"),
+            **gauge("oldest_job_age_seconds", 90_000, pods=3, project="a", lane="bulk"),
+            **gauge("lane_paused", 1, pods=2, project="a", lane="bulk"),
+        },
+        4000,
+        30,
+    ),
     "all paused is no work": ({**project("b", 9000, 900), **PAUSED}, 0, 0),
     "another release is not ours": (
         {

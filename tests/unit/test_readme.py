@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from dispatcher.cli.app import app
 from dispatcher.cli.readme import TABLES, renewed
+from dispatcher.protocol.web_push import VAPID_PUBLIC_KEY
 from dispatcher.telemetry.instruments import Counter, Gauge, Histogram
 from dispatcher.telemetry.metrics import Metrics
 
@@ -53,6 +54,23 @@ def test_the_commands_it_names_exist():
     commands = set(re.findall(r"dispatcher (\w+)", "\n".join(re.findall(r"`[^`\n]+`|```sh\n.*?```", README))))
     assert commands
     assert commands <= set(get_command(app).commands)
+
+
+def test_each_test_that_shows_something_exists_in_the_file_that_is_named_before_it():
+    rows = [line for line in README.splitlines() if line.startswith("|") and "`test_" in line]
+    assert len(rows) > 10
+    for row in rows:
+        code = ""
+        for name in re.findall(r"`(tests/[\w/]+\.py|test_\w+)`", row):
+            if name.endswith(".py"):
+                code = (ROOT / name).read_text(encoding="utf-8")
+            else:
+                assert f"def {name}(" in code, name
+
+
+def test_it_shows_fcms_public_key_where_web_push_is_explained():
+    section = README[README.index("## Topics, tokens and groups") :].partition("\n## ")[0]
+    assert f'applicationServerKey: "{VAPID_PUBLIC_KEY}"' in section
 
 
 def test_it_says_which_metrics_nothing_fills_yet():

@@ -80,7 +80,10 @@ class Controller(Duty):
             project.probing = await self._queue.claim_probe(project.id)
             project.paused_until = control.now + 2 * LOOK_S
         self._metrics.project_paused.forget(project.id)
+        self._metrics.lane_paused.forget(project.id)
         if project.id in self._projects:
+            for lane in control.orders.lanes if control.orders is not None else ():
+                self._metrics.lane_paused.of(project.id, lane).set(1)
             if control.stopped:
                 self._metrics.project_paused.of(project.id, "manual").set(1)
             if control.pause_until:

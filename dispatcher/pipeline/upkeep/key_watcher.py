@@ -1,6 +1,8 @@
-"""Follows the credential files: new projects are served, those without a key no more, changed keys are used."""
+"""Follows the files of credentials and CAs: new projects are served, those without a key no more, changed keys are used."""
 
 from __future__ import annotations
+
+import asyncio
 
 from structlog.typing import FilteringBoundLogger
 
@@ -13,6 +15,7 @@ from dispatcher.queue.store import Queue
 from dispatcher.telemetry.logs import keep_out
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.route import reread_ca_files
 
 RESCAN_S = 30.0
 """Kubernetes itself takes a minute or so to bring a changed Secret into a running pod."""
@@ -59,11 +62,15 @@ class KeyWatcher(Duty):
         changes = await self._keyring.rescan()
         for what, secret in self._keyring.secrets.items():
             keep_out(what, secret)
-        for problem in changes.problems:
+        reread, doubtful = await asyncio.to_thread(reread_ca_files)
+        for ca_file in reread:
+            self._log.info("ca_file_changed", file=ca_file)
+        problems = [*changes.problems, *doubtful]
+        for problem in problems:
             if problem not in self._said:
                 self._log.error("credential_problem", problem=problem)
-        self._said = set(changes.problems)
-        self._metrics.credential_problems.of().set(len(changes.problems))
+        self._said = set(problems)
+        self._metrics.credential_problems.of().set(len(problems))
         for project_id, project in list(self._projects.items()):
             if self._keyring.credentials.get(project_id) is not project.credential and not project.leaving:
                 self._log.info("credential_removed", project=project_id)

@@ -17,6 +17,9 @@ EVERY_S = 2.0
 MEMORY_EVERY_S = 10.0
 UNSERVED_EVERY_S = 60.0
 LAG_EVERY_S = 0.1
+STALE_S = 30.0
+"""After so long without Redis its last numbers are shown no more: the greatest of all replicas counts, and that would be
+the oldest one."""
 
 
 class Observer(Duty):
@@ -64,6 +67,8 @@ class Observer(Duty):
             stats = await self._queue.stats(list(self._projects))
         except BaseException:
             up.set(0)
+            if loop.time() - self.redis_seen_at > STALE_S:
+                metrics.forget_shared()
             raise
         up.set(1)
         self.redis_seen_at = loop.time()
@@ -102,7 +107,8 @@ class Observer(Duty):
                 credential.refreshes - credential.failures
             )
             metrics.credential_refreshes.of(project.id, "failed").value = credential.failures
-            metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)
+            if credential.refreshes or credential.ready:  # before the first fetch there is nothing to run out
+                metrics.credential_expires_in.of(project.id).set(credential.expires_in_s)
             keep = project.settings
             metrics.quota_per_minute.of(project.id).set(keep.quota_per_minute * keep.quota_use)
         metrics.in_flight_bytes.of().set(self._room.nbytes)

@@ -27,7 +27,7 @@ end
 local last = ''
 if ARGV[1] == 'lane' then
   -- What is in the lane now, and what a producer has scheduled until now; nothing that comes later.
-  last = string.format('%.0f-0', now)
+  last = string.format('%.0f-18446744073709551615', now - 1)
   local facts = redis.pcall('XINFO', 'STREAM', KEYS[2])
   if facts.err == nil then
     for i = 1, #facts, 2 do
@@ -35,9 +35,6 @@ if ARGV[1] == 'lane' then
         last = facts[i + 1]
       end
     end
-  end
-  if last == string.format('%.0f-0', now) then
-    last = string.format('%.0f-18446744073709551615', now - 1)
   end
 end
 

@@ -23,7 +23,7 @@ def test_all_well_without_a_send(shell):
     redis_line, clock_line, credentials_line = shell.out.splitlines()
     assert redis_line.startswith("ok   redis: version ")
     assert clock_line.startswith("ok   clock: Redis's and this machine's are ")
-    assert credentials_line == "ok   credentials: demo-orchard-41: none needed (CREDENTIALS=none)"
+    assert credentials_line == "ok   credentials: demo-orchard-41: none needed (DISPATCHER_CREDENTIALS=none)"
 
 
 def test_an_endpoint_that_is_away(shell, monkeypatch):
@@ -31,7 +31,7 @@ def test_an_endpoint_that_is_away(shell, monkeypatch):
     assert shell("check") == 1
     (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
     assert line.startswith("FAIL endpoint: demo-orchard-41: http://127.0.0.1:1: no answer (")
-    assert line.endswith("check FCM_ENDPOINT, PROXY, DNS and the firewall")
+    assert line.endswith("check DISPATCHER_FCM_ENDPOINT, DISPATCHER_PROXY, DNS and the firewall")
 
 
 def test_a_server_that_evicts_is_not_fit(shell):
@@ -51,7 +51,7 @@ def test_a_server_that_is_away(shell, monkeypatch):
 def test_a_folder_without_keys(shell, monkeypatch, tmp_path):
     monkeypatch.setenv("DISPATCHER_CREDENTIALS", str(tmp_path))
     assert shell("check") == 1
-    assert "FAIL credentials: CREDENTIALS: no *.json file" in shell.out
+    assert "FAIL credentials: DISPATCHER_CREDENTIALS: no *.json file" in shell.out
 
 
 def test_a_key_whose_token_endpoint_is_away(shell, monkeypatch, tmp_path):

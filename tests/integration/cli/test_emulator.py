@@ -49,7 +49,7 @@ def test_check_names_the_mend_of_an_endpoint_that_refuses(emulator, shell, monke
     monkeypatch.setenv("DISPATCHER_CREDENTIALS", str(tmp_path / "keys"))
     monkeypatch.setenv("DISPATCHER_FCM_ENDPOINT", f"{emulator['url']}/elsewhere")
     assert shell("check") == 1
-    assert "this is no FCM endpoint: see FCM_ENDPOINT and TRANSPORT" in shell.out
+    assert "this is no FCM endpoint: see DISPATCHER_FCM_ENDPOINT and DISPATCHER_TRANSPORT" in shell.out
 
 
 def test_a_key_that_the_endpoint_refuses_fails_with_its_mend(emulator, shell, monkeypatch, tmp_path):

@@ -253,7 +253,8 @@ async def serve(server: EmbeddedRedis, emulator: Emulator, desk: Desk) -> AsyncI
     running: list[tuple[Worker, asyncio.Task[None]]] = []
 
     async def start(*, config: Path | None = None, rescan_s: float = 30.0, **settings: object) -> Worker:
-        given = Settings.load(config, environment(server.url, emulator, **settings))
+        url = str(settings.pop("redis_url", server.url))
+        given = Settings.load(config, environment(url, emulator, **settings))
         worker = Worker(given, rescan_s=rescan_s)
         running.append((worker, asyncio.create_task(worker.run())))
         worker.face = Face(worker)

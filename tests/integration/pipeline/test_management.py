@@ -289,7 +289,7 @@ async def test_a_group_cannot_be_managed_without_a_sender_id_and_the_job_says_so
     await manage()
     [outcome] = await desk.outcomes(1)
     assert (outcome["status"], outcome["code"]) == ("rejected", "unsupported-operation")
-    assert "needs the setting SENDER_ID" in outcome["reason"]
+    assert "needs DISPATCHER_SENDER_ID" in outcome["reason"]
     assert services.calls == []
 
 

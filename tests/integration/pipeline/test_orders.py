@@ -68,9 +68,18 @@ async def test_what_waits_in_a_worker_is_put_back_when_its_project_stops(desk, s
     assert len(emulator.arrivals()) == arrived
 
 
+async def _lane_paused(worker) -> bool:
+    return await worker.face.metric("lane_paused", lane="bulk") == 1
+
+
+async def _lane_goes_on(worker) -> bool:
+    return await worker.face.metric("lane_paused") == 0
+
+
 async def test_a_stopped_lane_stands_still_and_the_others_go_on(desk, serve, orders, emulator):
-    await serving(desk, serve)
+    worker = await serving(desk, serve)
     await orders.stop(desk.project, "lane:bulk", "lane bulk")
+    await desk.until(lambda: _lane_paused(worker))
     await obeyed()
     for lane in ("bulk", "normal"):
         await desk.add(lane, {"topic": lane})
@@ -84,6 +93,7 @@ async def test_a_stopped_lane_stands_still_and_the_others_go_on(desk, serve, ord
     ((due, _),) = await parked(desk)
     assert due > await desk.now() + 80_000  # it expires in its time all the same
     await orders.resume(desk.project, "lane:bulk")
+    await desk.until(lambda: _lane_goes_on(worker))
     await desk.until(lambda: {"topic:bulk", "topic:again"} <= set(emulator.counts()))
     assert "held" not in await desk.control()
 

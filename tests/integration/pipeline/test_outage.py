@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from dispatcher.pipeline.upkeep import observer
 from dispatcher.queue.embedded import find_servers
+from dispatcher.telemetry.metrics import SHARED, Metrics
 
 
 class Durable:
@@ -69,6 +71,10 @@ async def test_redis_that_is_away_at_the_start_is_waited_for(away_desk, durable,
     assert answer.status_code == 503
     assert answer.json()["redis"]["ok"] is False
     assert (await worker.get("/livez")).status_code == 200
+    # What alerts go by: that Redis is away is told, and no token runs out that nobody has asked for yet.
+    shown = (await worker.get("/metrics")).text
+    assert "\ndispatcher_redis_up 0.0\n" in shown
+    assert "\ndispatcher_credential_expires_in_seconds" not in shown
     durable.start()
     await away_desk.until(durable.answers)
     await away_desk.add(message={"token": "t"})
@@ -76,6 +82,38 @@ async def test_redis_that_is_away_at_the_start_is_waited_for(away_desk, durable,
     assert outcome["status"] == "accepted"
     assert await away_desk.until(lambda: ready(worker))
     assert [line["event"] for line in worker.log()].count("redis_unreachable") == 1
+    await away_desk.until(lambda: shows(worker, "\ndispatcher_redis_up 1.0\n"))
+    await away_desk.until(lambda: shows(worker, "\ndispatcher_credential_expires_in_seconds"))
+
+
+async def shows(worker, text: str) -> bool:
+    return text in (await worker.get("/metrics")).text
+
+
+async def test_a_worker_without_redis_shows_its_last_numbers_no_more(away_desk, durable, serve, monkeypatch):
+    """The greatest number of all replicas counts: that of one which is cut off would be the oldest."""
+    monkeypatch.setattr(observer, "STALE_S", 0.0)
+    durable.start()
+    await away_desk.until(durable.answers)
+    worker = await serve(redis_url=durable.url)
+    shared = [row.name for row in Metrics("").rows() if row.meaning.endswith(SHARED)]
+
+    async def shown() -> set[str]:
+        text = (await worker.face.get("/metrics")).text
+        return {name for name in shared if f"\n{name}" in text}
+
+    async def known() -> bool:
+        return {"dispatcher_backlog_jobs", "dispatcher_redis_memory_bytes"} <= await shown()
+
+    async def nothing() -> bool:
+        return not await shown()
+
+    await away_desk.until(known)
+    durable.stop()
+    await away_desk.until(nothing)
+    assert await worker.face.metric("redis_up") == 0
+    durable.start()
+    await away_desk.until(known)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

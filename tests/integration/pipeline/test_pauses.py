@@ -98,6 +98,85 @@ async def test_another_workers_pause_gives_back_the_room(serve, desk, emulator):
     assert await desk.backlog() == 200 - sent
 
 
+async def test_what_was_put_back_goes_on_as_soon_as_the_pause_is_ended_early(serve, desk, emulator):
+    emulator.script(latency=1.5)
+    await serve(max_concurrent_requests=1, batch_size=10)
+    await desk.add_many("normal", [{"token": f"t-{n}"} for n in range(60)])
+    await desk.until(desk.recorded)
+    until = int((await desk.now() + 3600) * 1000)
+    await desk.redis.hset(
+        desk.key("control"), mapping={"pause:until": until, "pause:step": 6, "pause:reason": "told elsewhere"}
+    )
+    await desk.until(lambda: _nothing_held(desk))
+    assert await desk.delayed()
+    emulator.script()
+    # What `dispatcher resume` does, and a new key: the probe comes first, and then all of it, not in an hour.
+    await desk.redis.hset(desk.key("control"), "pause:until", int(await desk.now() * 1000))
+    outcomes = await desk.outcomes(60)
+    assert {o["status"] for o in outcomes} == {"accepted"}
+
+
+async def _half_open(desk, reason: str = "server-unavailable") -> None:
+    """The project was paused, and its pause is over."""
+    await desk.redis.hset(
+        desk.key("control"), mapping={"pause:until": 1, "pause:step": 0, "pause:reason": reason}
+    )
+
+
+async def test_a_probe_whose_messages_are_all_held_leaves_the_probe_to_the_next_batch(serve, desk, emulator):
+    key = Target("topic", "x").key
+    slot = int((await desk.now() + 600) * 1000)
+    await desk.redis.zadd(desk.key("pauses"), {key: slot, f"{key}|until": slot})
+    await _half_open(desk)
+    await desk.add("high", message={"topic": "x"})
+    await serve()
+    # First what will be held, and only then what can be sent.
+    await desk.until(desk.delayed)
+    await desk.add("normal", message={"token": "t"}, id="sendable")
+    await desk.until(desk.recorded)
+    assert [(o["job"], o["status"]) for o in await desk.recorded()] == [("sendable", "accepted")]
+    await desk.until(lambda: _goes_on(desk))
+
+
+async def _goes_on(desk) -> bool:
+    return not await paused(desk)
+
+
+@pytest.mark.parametrize(
+    ("rule", "fields"),
+    [
+        pytest.param({"cut": "after"}, {"on_unknown": "give_up"}, id="fate unknown, given up"),
+        pytest.param({"error": "UNAVAILABLE"}, {}, id="out of attempts"),
+    ],
+)
+async def test_a_probe_without_a_verdict_on_any_message_does_not_open_the_project(
+    rule, fields, wire, serve, desk, emulator
+):
+    emulator.script(rule)
+    await _half_open(desk)
+    await desk.add(message={"token": "t"}, **fields)
+    await serve(transport=wire, max_attempts=1)
+    [outcome] = await desk.outcomes()
+    assert outcome["status"] == "failed"
+    control = await desk.until(lambda: paused(desk))
+    assert (
+        float(control["pause:until"]) / 1000 > await desk.now() + 60
+    )  # longer than the first: the probe failed
+    assert control["pause:step"] == "1"
+
+
+async def test_what_waits_without_having_been_sent_counts_as_no_retry(serve, desk, emulator):
+    worker = await serve()
+    await desk.add(message={"token": "t"}, deliver_at=await desk.now() + 1)
+    await desk.outcomes()
+    assert await worker.face.metric("retries_total") == 0
+    emulator.script({"error": "UNAVAILABLE", "times": 1, "retry_after": 0})
+    await desk.add(message={"token": "u"})
+    await desk.outcomes(2)
+    assert await worker.face.metric("retries_total", code="server-unavailable") == 1
+    assert await worker.face.metric("retries_total") == 1
+
+
 async def _shows_pause(worker) -> bool:
     return await worker.face.metric("project_paused") == 1
 

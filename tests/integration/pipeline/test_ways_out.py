@@ -177,10 +177,39 @@ async def test_a_certificate_nobody_vouches_for_stops_the_message_unsent(
     # `failed`, because one attempt was allowed; not of unknown fate, because nothing had left.
     assert (outcome["status"], outcome["code"]) == ("failed", "server-unavailable")
     assert "is not trusted" in outcome["reason"]
-    assert "CA_FILE" in outcome["reason"]
+    assert "DISPATCHER_CA_FILE" in outcome["reason"]
     assert "possible_duplicate" not in outcome
     assert len(secure.arrivals()) == before
     assert await worker.face.metric("possible_duplicates_total") == 0
+
+
+async def test_a_rotated_ca_is_trusted_without_a_restart(serve, desk, secure, authority, tmp_path):
+    (tmp_path / "token").write_text("some-token-of-ours")
+    ca_file = tmp_path / "ca.pem"
+    (tmp_path / "other").mkdir()
+    ca_file.write_bytes(Authority(tmp_path / "other").ca.read_bytes())
+    worker = await serve(
+        fcm_endpoint=secure.url,
+        credentials=f"token-file:{tmp_path}/token",
+        projects=FIRST,
+        max_attempts=1,
+        ca_file=ca_file,
+        rescan_s=0.05,
+    )
+    await desk.add(message={"token": "t"})
+    assert "is not trusted" in (await desk.outcomes(1))[0]["reason"]
+    ca_file.write_text("being written")
+    await desk.until(lambda: _problems(worker, 1))
+    ca_file.write_bytes(authority.ca.read_bytes())
+    await desk.until(lambda: _problems(worker, 0))
+    # Trusted now: it gets as far as being asked for its token.
+    await desk.add(message={"token": "u"})
+    control = await desk.until(desk.control)
+    assert control["pause:reason"].startswith("authentication-error")
+
+
+async def _problems(worker, count: int) -> bool:
+    return await worker.face.metric("credential_problems") == count
 
 
 async def test_the_token_endpoint_is_not_trusted_either(serve, desk, secure):

@@ -123,6 +123,21 @@ class TestAPausedProject:
         assert (again.granted, again.circuit) == (False, "open")
         assert again.wait <= 1.0
 
+    async def test_gives_a_probe_that_was_not_sent_back_to_its_worker_alone(
+        self, new_queue, redis_client, full
+    ):
+        a, b = new_queue(), new_queue()
+        await a.pause_project(P, 5, "quota")
+        assert not await a.keep_probe(P)
+        await self.over(redis_client)
+        assert await a.claim_probe(P)
+        assert (await ask(a, 5)).granted
+        assert not await b.keep_probe(P)
+        assert await a.keep_probe(P)
+        assert not await b.claim_probe(P)
+        assert not (await ask(b, 5)).granted
+        assert (await ask(a, 5)).circuit == "probe"
+
     async def test_grants_the_probe_to_whoever_asks_first(self, new_queue, redis_client, full):
         a, b = new_queue(), new_queue()
         await a.pause_project(P, 5, "quota")
@@ -191,6 +206,7 @@ class TestAPausedProject:
         await redis_client.config_set("maxmemory", 1)
         assert await queue.claim_probe(P)
         assert (await ask(queue, 1)).circuit == "probe"
+        assert await queue.keep_probe(P)
         assert await queue.close(P)
 
 

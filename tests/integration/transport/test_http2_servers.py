@@ -165,7 +165,7 @@ async def test_an_unknown_certificate_stops_everything_unsent(nginx, pool, batch
         (response,) = await send(pool(nginx.url, route=Route()), batch_of("a"))
         assert response.error.fate is Fate.NOT_SENT
         assert "not trusted" in response.error.reason
-        assert "CA_FILE" in response.error.reason
+        assert "DISPATCHER_CA_FILE" in response.error.reason
         (response,) = await send(pool(nginx.url, route=Route(verify=False)), batch_of("a"))
         assert response.message_id == NAME
 

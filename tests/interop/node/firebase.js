@@ -58,6 +58,12 @@ const calls = {
   async sendMulticast({ message }) {
     return many(await messaging.sendMulticast(message));
   },
+  // Any of the calls that subscribe and unsubscribe, by its name.
+  async topic({ name, tokens, topic }) {
+    const answer = await messaging[name](tokens, topic);
+    const errors = answer.errors.map(({ index, error }) => [index, error.code]);
+    return { succeeded: answer.successCount, failed: answer.failureCount, errors: Object.fromEntries(errors) };
+  },
   async sendEachForMulticast({ message }) {
     return many(await messaging.sendEachForMulticast(message));
   },

@@ -62,6 +62,9 @@ class Driver:
         service.FCM_BATCH_URL = base + "/batch"
         service.IID_URL = base
         self.app = firebase_admin.initialize_app(credentials.Certificate(key))
+        made = messaging._get_messaging_service(self.app)
+        if hasattr(made, "_fcm_topic_url"):  # 7.x
+            made._fcm_topic_url = f"{base}/v1/projects/{self.app.project_id}/registrations"
         return {"version": firebase_admin.__version__}
 
     def resolve(self, name):
@@ -86,6 +89,17 @@ class Driver:
 
     def send_each_for_multicast(self, message):
         return self._many(messaging.send_each_for_multicast(build(message)))
+
+    def topic(self, name, tokens, topic):
+        """Any of the calls that subscribe and unsubscribe, by its name."""
+        answer = getattr(messaging, name)(tokens, topic)
+        if asyncio.iscoroutine(answer):
+            answer = self.loop.run_until_complete(answer)
+        return {
+            "succeeded": answer.success_count,
+            "failed": answer.failure_count,
+            "errors": {str(error.index): error.reason for error in answer.errors},
+        }
 
     def encode(self, message):
         return {"json": json.loads(str(build(message)))}

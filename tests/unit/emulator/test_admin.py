@@ -2,8 +2,12 @@ import orjson
 import pytest
 
 from dispatcher.emulator.app import Emulator
+from dispatcher.emulator.credentials import server_key_of
 from dispatcher.emulator.faults import Rule, Scenario
 from dispatcher.emulator.wire import Request
+from dispatcher.protocol.call import key_headers
+from dispatcher.protocol.device_group import create_request
+from dispatcher.protocol.instance_id import bulk_request
 
 
 def emulator() -> Emulator:
@@ -139,3 +143,29 @@ def test_wrong_use_is_answered_with_a_sentence(
 
 def test_it_is_healthy_and_names_its_projects() -> None:
     assert asked(emulator(), "GET", "health") == {"status": 200, "ok": True, "projects": []}
+
+
+def test_it_tells_what_was_managed_and_whom_messages_reached(service) -> None:
+    at_work = service()
+    at_work.ask(bulk_request("news", ["a", "b"]))
+    at_work.ask(create_request("user-771", ["b"]))
+    at_work.send(b'{"message":{"topic":"news","data":{"id":"n-1"}}}')
+    shown = at_work.emulator
+    assert asked(shown, "GET", "topics", query="project=demo&topic=news")["subscribers"] == ["a", "b"]
+    assert asked(shown, "GET", "groups", query="project=demo")["groups"]["user-771"]["members"] == ["b"]
+    delivered = asked(shown, "GET", "deliveries", query="id=n-1")
+    assert dict(zip(delivered["columns"], delivered["rows"][0], strict=True))["recipients"] == ["a", "b"]
+    assert asked(shown, "GET", "deliveries", query="token=c")["rows"] == []
+    calls = asked(shown, "GET", "calls", query="operation=topic.subscribe&limit=1")
+    assert dict(zip(calls["columns"], calls["rows"][0], strict=True))["value"] == "a"
+    assert calls["next"] == 1
+    assert asked(shown, "GET", "summary")["management"]["tokens"] == {"topic.subscribe": 2, "group.create": 1}
+    asked(shown, "DELETE", "ledger")
+    assert asked(shown, "GET", "calls")["rows"] == []
+
+
+def test_server_keys_are_shown_and_taken(service) -> None:
+    at_work = service()
+    assert asked(at_work.emulator, "GET", "oauth")["server_keys"] == {server_key_of("demo"): "demo"}
+    asked(at_work.emulator, "PUT", "oauth", {"server_keys": {"AAAA:mine": "demo"}})
+    assert at_work.ask(bulk_request("news", ["a"]), key_headers("AAAA:mine")).status == 200

@@ -32,5 +32,13 @@ def test_a_file_that_holds_no_key_is_written_anew(tmp_path: Path, content: str) 
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     write_credentials(tmp_path, "http://127.0.0.1:1", "demo")
-    assert file_of(tmp_path, "demo").stat().st_mode & 0o077 == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["demo.json", "demo.server-key"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+
+
+def test_the_server_key_of_a_project_is_written_too_and_is_always_the_same(tmp_path: Path) -> None:
+    account = write_credentials(tmp_path, "http://127.0.0.1:1", "demo")
+    assert (tmp_path / "demo.server-key").read_text() == account.server_key + "\n"
+    assert account.server_key == write_credentials(tmp_path, "http://127.0.0.1:2", "demo").server_key
+    assert account.server_key != write_credentials(tmp_path, "http://127.0.0.1:1", "other").server_key

@@ -65,8 +65,8 @@ def test_two_rules_choose_different_shares() -> None:
 
 def test_a_rule_for_requests_looks_at_the_wire_only() -> None:
     at_work = faults(Rule(per="request", wire="batch", status=503))
-    assert at_work.for_request("v1") is None
-    assert at_work.for_request("batch").status == 503
+    assert at_work.for_request("v1", "/x") is None
+    assert at_work.for_request("batch", "/batch").status == 503
 
 
 def test_it_counts_how_often_a_rule_matched_and_fired() -> None:

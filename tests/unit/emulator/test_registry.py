@@ -39,6 +39,15 @@ def test_every_bad_state_has_its_refusal() -> None:
     assert set(REFUSAL_OF) == {"unregistered", "invalid", "wrong-sender", "apns-auth-error"}
 
 
+def test_a_follower_that_was_never_sent_to_is_reached_if_it_is_registered() -> None:
+    registry = Registry()
+    registry.set_tokens("p", {"gone": "unregistered"}, {"old-": "unregistered"})
+    registry.subscribe("p", "news", ["b", "a", "gone", "old-1"])
+    assert registry.reached("p", "topic", "news") == ("a", "b")
+    assert registry.reached("p", "condition", "'news' in topics") == ("a", "b")
+    assert registry.reached("p", "fid", "x") == ()
+
+
 def test_topics_come_into_being_by_use_and_keep_subscribers() -> None:
     registry = Registry()
     registry.saw_topic("p", "news")

@@ -68,6 +68,7 @@ def test_a_404_on_a_bulk_path_is_about_the_path():
     [
         ("InvalidToken", "DROP_TOKEN"),
         ("The registration token is not valid: invalid argument", "DROP_TOKEN"),
+        ("The registration token is not a valid FCM registration token", "DROP_TOKEN"),
         ("InvalidTopicName", "FIX_REQUEST"),
         ("TOO_MANY_TOPICS", "FIX_REQUEST"),
         ("", "FIX_REQUEST"),

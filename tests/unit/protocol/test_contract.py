@@ -1,10 +1,12 @@
 """The contract in words names exactly what the code reads and writes."""
 
+import re
 from inspect import signature
 
 from dispatcher.client import JobOptions
 from dispatcher.model import STREAMS, Outcome, Status
 from dispatcher.protocol import contract
+from dispatcher.protocol.operation import OPERATIONS
 from dispatcher.protocol.submission import encode_options
 from dispatcher.queue.keys import Keys
 
@@ -12,6 +14,13 @@ from dispatcher.queue.keys import Keys
 def test_every_status_has_one_meaning():
     assert [row.status for row in contract.STATUSES] == list(Status)
     assert all(row.meaning and row.mend for row in contract.STATUSES)
+
+
+def test_every_operation_is_told_with_all_that_it_can_be_asked():
+    assert [row.name for row in contract.OPERATIONS] == list(OPERATIONS)
+    for row in contract.OPERATIONS:
+        told = set(re.findall(r"`(\w+)`", row.request)) - {"auto", "batch", "relation", "v1"}
+        assert told == set(OPERATIONS[row.name].__struct_fields__)
 
 
 def test_the_fields_of_an_outcome_are_those_that_are_written():

@@ -37,6 +37,13 @@ def test_the_server_reads_what_the_client_asks_for(token, topic):
     assert asked(delete_request(P, token, topic)) == Asked("delete", P, token, topic, allow_missing=True)
 
 
+def test_options_are_read_in_the_spelling_of_the_sdks_as_well():
+    base = f"/v1/projects/{P}/registrations/t/topicSubscriptions"
+    assert read_path("POST", base, "topic_name=50%25") == Asked("create", P, "t", "50%")
+    assert read_path("DELETE", f"{base}/news", "allow_missing=true").allow_missing
+    assert not read_path("DELETE", f"{base}/news", "allow_missing=false").allow_missing
+
+
 def test_colons_of_tokens_and_percent_signs_of_topics_are_encoded():
     assert delete_request(P, "a:b", "50%").path == (
         f"/v1/projects/{P}/registrations/a%3Ab/topicSubscriptions/50%25?allowMissing=true"

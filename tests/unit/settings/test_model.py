@@ -1,11 +1,15 @@
 """Settings as a whole: names, defaults, precedence, projects, secrets."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
+import dispatcher
 from dispatcher.errors import SettingsError
 from dispatcher.settings import Settings
+from dispatcher.settings.model import ProjectValues
 
 # The published defaults. A change here is a breaking change.
 DEFAULTS = {
@@ -191,3 +195,20 @@ def test_a_proxy_that_is_none_is_refused_without_its_password(tmp_path):
     with pytest.raises(SettingsError, match="a value that is not shown") as caught:
         Settings.load(None, {"DISPATCHER_PROXY": "socks5://me:secret@proxy"})
     assert "secret" not in str(caught.value)
+
+
+def test_every_sentence_names_a_setting_as_it_is_set():
+    """What a reader copies out of an error must work: DISPATCHER_REDIS_URL, not REDIS_URL."""
+    names = {name.upper() for name in (*Settings.model_fields, *ProjectValues.model_fields)}
+    bare = re.compile(rf"(?<![\w.])({'|'.join(sorted(names, key=len, reverse=True))})(?!\w)")
+    found = []
+    for file in sorted(Path(dispatcher.__file__).parent.rglob("*.py")):
+        tree = ast.parse(file.read_text())
+        remarks = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found += [
+            f"{file.name}:{node.lineno}: {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in remarks
+            if bare.search(node.value)
+        ]
+    assert found == []

@@ -45,7 +45,7 @@ def loaded(source: str, projects: list[str] | None = None, **more: object) -> di
 
 def test_none_serves_the_projects_named(tmp_path: Path) -> None:
     assert list(loaded("none", ["a", "b"])) == ["a", "b"]
-    with pytest.raises(CredentialsError, match="CREDENTIALS=none needs PROJECTS"):
+    with pytest.raises(CredentialsError, match=r"^DISPATCHER_CREDENTIALS=none needs DISPATCHER_PROJECTS"):
         loaded("none")
 
 
@@ -80,7 +80,7 @@ def test_a_folder_without_keys_is_refused(tmp_path: Path) -> None:
 
 def test_a_project_without_a_key_is_named(tmp_path: Path) -> None:
     write_key(tmp_path / "a.json", "one")
-    with pytest.raises(CredentialsError, match="PROJECTS names other, but"):
+    with pytest.raises(CredentialsError, match=r"^DISPATCHER_PROJECTS names other, but"):
         loaded(str(tmp_path), ["one", "other"])
 
 
@@ -139,7 +139,9 @@ def test_default_credentials_that_are_not_there_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
-    with pytest.raises(CredentialsError, match=r"CREDENTIALS=adc: File .*missing\.json") as caught:
+    with pytest.raises(
+        CredentialsError, match=r"^DISPATCHER_CREDENTIALS=adc: File .*missing\.json"
+    ) as caught:
         loaded("adc")
     assert "\n" not in str(caught.value)
 
@@ -308,7 +310,7 @@ async def test_a_token_file_serves_the_projects_named(tmp_path: Path) -> None:
     assert changes.removed == []
     assert "must hold one token or key" in changes.problems[0]
     assert await keyring.credentials["b"].token() == "secret-2"
-    with pytest.raises(CredentialsError, match="needs PROJECTS"):
+    with pytest.raises(CredentialsError, match="needs DISPATCHER_PROJECTS"):
         Keyring(f"token-file:{file}").load()
 
 
@@ -352,7 +354,7 @@ async def test_legacy_keys_are_kept_by_project_and_read_again(folder: Path, tmp_
     assert (await keyring.rescan()).changed == ["one"]
     assert keyring.legacy["one"].value == "AAAA0000001:next"
     key.unlink()
-    with pytest.raises(CredentialsError, match=r"legacy_key_file of one: .*cannot be read"):
+    with pytest.raises(CredentialsError, match=r"^DISPATCHER_LEGACY_KEY_FILE of one: .*cannot be read"):
         loaded(str(folder), legacy_key=lambda _: key)
 
 
