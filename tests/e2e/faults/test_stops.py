@@ -81,7 +81,8 @@ async def test_a_worker_whose_loop_was_blocked_past_its_lease_sends_nothing_that
     async with Gate(tmp_path / "gate") as gate:
         await stage.emulator.script(latency=0.3)
         first = await stage.worker(gate=gate, max_concurrent_requests=2, batch_size=20)
-        await stage.produce(120)
+        # Enough that there is a next request, whenever the signal comes.
+        await stage.produce(1000)
         await until(stage.emulator.arrived)
         stage.faults += 1
         first.signal(signal.SIGUSR1 if moment == "anywhere" else signal.SIGUSR2)
