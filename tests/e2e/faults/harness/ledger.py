@@ -264,4 +264,6 @@ def _recovered_in_time(stage: Stage, spread: float) -> Findings:
             assert took[-1] <= limit, (
                 f"the first reclaim came {took[-1]:.1f} s after the kill; the machine accounts for {limit - spread * stage.lease_s:.1f} s"
             )
-    return Findings(recovery_s=round(max(took), 2)) if took else Findings()
+    if not took:
+        return Findings()
+    return Findings(recovery_s=round(max(took), 2), lease_s=round(stage.lease_s, 1))

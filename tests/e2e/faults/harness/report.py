@@ -44,12 +44,12 @@ def write(path: Path, run: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The table; every row passed all checks, so that it lost nothing."""
     lines = [
-        "| scenario | messages | faults | sends | duplicates | bound | first reclaim |",
+        "| scenario | messages | faults | sends | duplicates | bound | first reclaim (lease) |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         name = row["scenario"].removeprefix("test_").replace("_", " ")
-        took = f"{row['recovery_s']:.1f} s" if "recovery_s" in row else ""
+        took = f"{row['recovery_s']:.1f} s ({row['lease_s']:.1f} s)" if "recovery_s" in row else ""
         lines.append(
             f"| {name} | {row['messages']:,} | {row['faults']} | {row['sends']:,} "
             f"| {row['duplicates']:,} | {row['bound']:,} | {took} |"
