@@ -121,6 +121,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/producer.py
+	$(BIN)/python benchmarks/legacy.py
 
 clean:
 	rm -rf $(VENV) $(OPS) $(CLIENTS) tests/interop/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

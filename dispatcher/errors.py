@@ -11,6 +11,7 @@ A refused *message* is a value (`model.Refusal`, `model.SendError`); an exceptio
     |   +-- QueueBusy            as many jobs wait as the producer wants there to be at most
     |   +-- QueueNotReplicated   it took the jobs, and too few replicas have them yet
     |   +-- QueueMisconfigured   it answers, but cannot do this work (version, policy, rights): do not try again
+    |       +-- QueueLockedOut       it does not let us in by what the settings say; a SettingsError as well
     +-- ProtocolError        a peer sent what no reader of the wire can accept
         +-- MultipartError       a multipart/mixed body out of shape
 """
@@ -61,8 +62,10 @@ class QueueBusy(QueueError):  # noqa: N818 - reads as the state it reports
 
     def __init__(self, project: str, backlog: int, max_backlog: int, entries: list[str]) -> None:
         done = f"{len(entries)} of this call are in" if entries else "nothing was enqueued"
+        waiting = "1 job" if backlog == 1 else f"{backlog} jobs"
         super().__init__(
-            f"busy: {backlog} jobs of {project} wait, of at most {max_backlog}; {done}, try again later"
+            f"busy: {waiting} of {project} {'waits' if backlog == 1 else 'wait'}, of at most {max_backlog}; {done}, "
+            "try again later"
         )
         self.backlog = backlog
         self.max_backlog = max_backlog
@@ -80,7 +83,8 @@ class QueueNotReplicated(QueueError):  # noqa: N818 - reads as the state it repo
 
     def __init__(self, reached: int, wanted: int, entries: list[str]) -> None:
         super().__init__(
-            f"{len(entries)} jobs are in, but only {reached} of {wanted} replicas confirmed in time; see the replicas' lag"
+            f"jobs that are in: {len(entries)}; but only {reached} of {wanted} replicas confirmed in time: see the "
+            "replicas' lag"
         )
         self.reached = reached
         self.wanted = wanted
@@ -89,6 +93,10 @@ class QueueNotReplicated(QueueError):  # noqa: N818 - reads as the state it repo
 
 class QueueMisconfigured(QueueError):  # noqa: N818 - reads as the state it reports
     """Redis answers, but this installation of it cannot hold jobs safely or lacks a right we need."""
+
+
+class QueueLockedOut(QueueMisconfigured, SettingsError):  # noqa: N818 - reads as the state it reports
+    """Redis refuses the login, or the TLS that the settings ask for does not come about."""
 
 
 class ProtocolError(DispatcherError):

@@ -28,6 +28,7 @@ from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.sending import Sending
 from dispatcher.pipeline.settling import Settling
+from dispatcher.pipeline.store import queue_of
 from dispatcher.pipeline.upkeep.controller import Controller
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.pipeline.upkeep.janitor import Janitor
@@ -154,12 +155,7 @@ class Worker:
             if self._tracing is not None:
                 # Waits for the collector, for a while: not on the loop.
                 stack.push_async_callback(asyncio.to_thread, self._tracing.close)
-            queue = Queue.at(
-                settings.require_redis_url(),
-                consumer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
-                namespace=settings.namespace,
-                password_file=settings.redis_password_file,
-            )
+            queue = queue_of(settings, f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
             stack.push_async_callback(queue.aclose)
             sessions = await stack.enter_async_context(Sessions())
             outfitter = Outfitter(settings, keyring, sessions, metrics)
@@ -169,7 +165,7 @@ class Worker:
             observer = Observer(queue, projects, room, lambda: sessions.connections, metrics, log)
             health = Health(
                 redis_silence_s=lambda: asyncio.get_running_loop().time() - observer.redis_seen_at,
-                projects_with_token=lambda: [p.id for p in projects.values() if p.credential.ready],
+                projects_with_token=lambda: [p.id for p in projects.values() if p.signer.ready],
                 metrics=observer.render,
                 draining=lambda: self.draining,
                 unverified=lambda: [p.id for p in projects.values() if not p.settings.tls_verify],
@@ -181,19 +177,19 @@ class Worker:
                 log.error("credential_problem", problem=problem)
             metrics.credential_problems.of().set(len(problems))
             metrics.redis_up.of().set(0)  # until it has answered
-            if await self._reach(queue):
+            if await self._reach(queue, list(projects)):
                 _spare_the_collector()
                 await self._serve(
                     queue, sessions, projects, room, observer, metrics, outfitter, keyring, problems
                 )
             log.info("worker_stopped")
 
-    async def _reach(self, queue: Queue) -> bool:
+    async def _reach(self, queue: Queue, projects: list[str]) -> bool:
         """Wait for Redis and see whether it will do; False: stopped meanwhile."""
         said = False
         while not self._stop.is_set():
             try:
-                report = await queue.check_server()
+                report = await queue.check_server(projects)
             except QueueMisconfigured:
                 raise
             except QueueError as error:
@@ -206,7 +202,7 @@ class Worker:
                 except TimeoutError:
                     continue
             else:
-                for finding in report.findings:
+                for finding in report.findings + report.cautions:
                     log.warning("redis_finding", finding=finding)
                 log.info("redis_reached", version=report.version, mode=report.mode)
                 return True
@@ -242,8 +238,8 @@ class Worker:
                 ),
                 Refresher(projects, log),
                 Promoter(queue, projects, log),
-                Recoverer(queue, projects, intake, settling, room, settings.lease_s, metrics, log),
-                Reconciler(queue, projects, intake, log),
+                Recoverer(queue, projects, intake, roster, settling, room, settings.lease_s, metrics, log),
+                Reconciler(queue, projects, intake, settling, log),
                 Controller(queue, projects, metrics, log),
                 Janitor(queue, projects, metrics, log),
                 observer,

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from dispatcher.cli.finding import Finding
+from dispatcher.cli.finding import Finding, as_lines
 from dispatcher.cli.options import AsJson, Config, load, open_queue
 from dispatcher.errors import QueueError
 from dispatcher.settings import Settings
@@ -31,7 +31,7 @@ def check(
     """Say whether this installation will work; exit code 1 if not, and each finding names its mend.
 
     Redis: version, eviction, persistence, rights, clock. Each project: its credential by fetching an access token, its
-    endpoint by a message to a topic that FCM checks and delivers to nobody (validate_only).
+    endpoint by its clock and by a message to a topic that FCM checks and delivers to nobody (validate_only).
     """
     settings = load(config)
     settings.require_redis_url()
@@ -41,21 +41,25 @@ def check(
     if as_json:
         print(msgspec.json.encode({"ok": ok, "findings": findings}).decode())
     else:
-        for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.part}: {finding.text}")
+        print(*as_lines(findings), sep="\n")
     raise typer.Exit(0 if ok else 1)
 
 
 async def _look(settings: Settings, *, send: bool) -> list[Finding]:
-    from dispatcher.cli.check_sending import check_sending  # noqa: PLC0415 - google-auth is slow to import
+    from dispatcher.cli.check_sending import (  # noqa: PLC0415 - google-auth is slow to import
+        check_sending,
+        load_keys,
+    )
 
-    return [*await _redis(settings), *await check_sending(settings, send=send)]
+    keyring, problems = await load_keys(settings)
+    redis = await _redis(settings, sorted(keyring.credentials))
+    return [*redis, *problems, *await check_sending(settings, keyring, send=send)]
 
 
-async def _redis(settings: Settings) -> list[Finding]:
+async def _redis(settings: Settings, projects: list[str]) -> list[Finding]:
     queue = open_queue(settings)
     try:
-        report = await queue.check_server()
+        report = await queue.check_server(projects)
         began = time.time()
         offset = await queue.ping() - (began + time.time()) / 2
     except QueueError as error:
@@ -68,6 +72,7 @@ async def _redis(settings: Settings) -> list[Finding]:
         f"append-only file {'on' if report.aof else 'off'}"
     )
     findings = [Finding("redis", seen), *(Finding("redis", text, ok=False) for text in report.findings)]
+    findings += [Finding("redis", text, caution=True) for text in report.cautions]
     if abs(offset) > CLOCK_S:
         side = "ahead of" if offset > 0 else "behind"
         text = f"Redis's clock is {abs(offset):.1f} s {side} this machine's: let NTP set both"

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from dispatcher import __version__
+from dispatcher.cli.check_clock import check_clock
 from dispatcher.cli.finding import Finding
 from dispatcher.errors import CredentialsError, SettingsError
 from dispatcher.model import Action, Batch, Fate, SendError
@@ -15,6 +16,8 @@ from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.settings import Settings
 from dispatcher.telemetry.metrics import Metrics
 from dispatcher.transport.auth import Credential
+from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.route import Route
 from dispatcher.transport.sessions import Sessions
 
 TOPIC = "dispatcher-check"
@@ -31,19 +34,25 @@ _MENDS: dict[Action, str] = {
 }
 
 
-async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
-    """Look at every project that has a credential, one after the other.
-
-    Args:
-        settings: all of them.
-        send: send a `validate_only` message, too.
-    """
+async def load_keys(settings: Settings) -> tuple[Keyring, list[Finding]]:
+    """Read the credentials; what is wrong with them is a finding each."""
     keyring = make_keyring(settings)
     try:
         problems = await asyncio.to_thread(keyring.load)
     except CredentialsError as error:
-        return [Finding("credentials", str(error), ok=False)]
-    findings = [Finding("credentials", problem, ok=False) for problem in problems]
+        problems = [str(error)]
+    return keyring, [Finding("credentials", problem, ok=False) for problem in problems]
+
+
+async def check_sending(settings: Settings, keyring: Keyring, *, send: bool) -> list[Finding]:
+    """Look at every project that has a credential, one after the other.
+
+    Args:
+        settings: all of them.
+        keyring: loaded.
+        send: go to the endpoints, too: compare clocks, send a `validate_only` message.
+    """
+    findings: list[Finding] = []
     unreachable: set[str] = set()
     for project in sorted({*keyring.credentials, *settings.tabled_projects}):
         route = route_of(settings.project(project))
@@ -57,11 +66,17 @@ async def check_sending(settings: Settings, *, send: bool) -> list[Finding]:
             findings.append(Finding("endpoint", text, ok=False))
     async with Sessions() as sessions:
         outfitter = Outfitter(settings, keyring, sessions, Metrics(__version__))
+        asked: set[tuple[str, Route]] = set()
         for project, credential in sorted(keyring.credentials.items()):
+            where = settings.project(project).fcm_endpoint, route_of(settings.project(project))
+            if send and project not in unreachable and where not in asked:
+                asked.add(where)
+                clock = await check_clock(await sessions.over(where[1]), where[0])
+                findings += [clock] if clock is not None else []
             fetched = await _fetch(project, credential)
             findings.append(fetched)
             if send and fetched.ok and project not in unreachable:
-                findings.append(await _send(settings, outfitter, project, await credential.token()))
+                findings.append(await _send(settings, outfitter, project))
     return findings
 
 
@@ -78,19 +93,28 @@ async def _fetch(project: str, credential: Credential) -> Finding:
     return Finding("credentials", f"{project}: access token fetched, good for {left:.0f} s")
 
 
-async def _send(settings: Settings, outfitter: Outfitter, project: str, token: str) -> Finding:
+async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Finding:
     """One message that FCM checks and delivers to nobody."""
-    made = await outfitter.make(project)
+    try:
+        made = await outfitter.make(project)
+        token = await made.signer.token()
+    except (SettingsError, CredentialsError) as error:
+        return Finding("endpoint", f"{project}: {error}", ok=False)
     fields = [b"message", b'{"topic":"%s","data":{"check":"1"}}' % TOPIC.encode(), b"validate_only", b"1"]
     now = time.time()
     job = decode_entry(project, "normal", f"{int(now * 1000)}-0", fields, DecodeLimits())
     batch = Batch(project, "normal", [job], 1, job.nbytes, epoch=0, broadcast=True)
     (response,) = await made.transport.send(batch, token, now=now, at_once=1)
-    endpoint = settings.project(project).fcm_endpoint
+    values = settings.project(project)
+    legacy = made.transport.name == "legacy"
+    endpoint = values.legacy_base if legacy else values.fcm_endpoint
     if response.error is None:
         text = f"{project}: {endpoint} took a validate_only message over {made.transport.name}"
         return Finding("endpoint", text)
-    return Finding("endpoint", f"{project}: {endpoint}: {_told(response.error)}", ok=False)
+    told = _told(response.error)
+    if legacy:
+        told = told.replace("DISPATCHER_FCM_ENDPOINT", "DISPATCHER_LEGACY_ENDPOINT")
+    return Finding("endpoint", f"{project}: {endpoint}: {told}", ok=False)
 
 
 def _told(error: SendError) -> str:

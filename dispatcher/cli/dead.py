@@ -9,14 +9,16 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from dispatcher.cli.kill_switch import named, run
-from dispatcher.cli.options import AsJson, Config, Yes, confirm, load
+from dispatcher.cli.amount import amount
+from dispatcher.cli.dead_filter import age, chosen_by_options
+from dispatcher.cli.options import AsJson, Config, DryRun, ProjectFilter, Yes, confirm, load, run
 from dispatcher.cli.outcome_line import when
+from dispatcher.cli.targets import named
+from dispatcher.cli.waiting import jobs_and_messages
 from dispatcher.client import DeadCount, DeadFilter, DeadLetter, DeadLetters, Replayed
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
-from dispatcher.settings.kinds import Duration
 
 dead = typer.Typer(
     name="dead",
@@ -26,78 +28,22 @@ dead = typer.Typer(
 
 T = TypeVar("T")
 
-_AGE = Duration(0.001, 366 * 86_400.0)
-
-ProjectFilter = Annotated[
-    str,
-    typer.Option(
-        "--project", help="Only this project; default: DISPATCHER_PROJECTS, or all.", show_default=False
-    ),
-]
-Code = Annotated[str, typer.Option(help="Only this code, as server-unavailable.", show_default=False)]
-StatusFilter = Annotated[str, typer.Option(help="Only rejected, or only failed.", show_default=False)]
-TargetFilter = Annotated[
-    str, typer.Option(help="Only letters with this token, topic, ....", show_default=False)
-]
-Campaign = Annotated[str, typer.Option(help="Only this campaign.", show_default=False)]
-JobFilter = Annotated[
-    str, typer.Option("--job", help="Only this job, by your own id or its entry id.", show_default=False)
-]
-Older = Annotated[
-    str,
-    typer.Option("--older-than", metavar="AGE", help="Dead for at least: 10m, 2h, 3 d.", show_default=False),
-]
-Younger = Annotated[
-    str, typer.Option("--younger-than", metavar="AGE", help="Dead for at most.", show_default=False)
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what it is about, and do nothing.")]
 Entries = Annotated[
     list[str] | None, typer.Argument(metavar="[ENTRY]...", help="These letters only.", show_default=False)
 ]
 
 
-def _filter(
-    code: str, status: str, target: str, campaign: str, job: str, older: str, younger: str
-) -> DeadFilter:
-    if status not in ("", "rejected", "failed"):
-        raise SettingsError(f'--status: found "{status}"; dead letters are rejected or failed')
-    return DeadFilter(
-        code=code,
-        status=status,
-        target=target,
-        campaign=campaign,
-        job=job,
-        older_than_s=_age("--older-than", older),
-        younger_than_s=_age("--younger-than", younger),
-    )
-
-
-def _age(option: str, text: str) -> float:
-    if not text:
-        return 0.0
-    try:
-        return _AGE.read(text)
-    except ValueError:
-        raise SettingsError(f'{option}: found "{text}"; allowed: {_AGE.allowed}') from None
-
-
 @dead.command("list", epilog="Example: dispatcher dead list --code server-unavailable --younger-than 2h")
+@chosen_by_options
 def list_letters(
     *,
     config: Config = None,
     project: ProjectFilter = "",
-    code: Code = "",
-    status: StatusFilter = "",
-    target: TargetFilter = "",
-    campaign: Campaign = "",
-    job: JobFilter = "",
-    older_than: Older = "",
-    younger_than: Younger = "",
+    where: DeadFilter,
     limit: Annotated[int, typer.Option(min=0, help="Show at most so many of a project; 0: all.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, oldest first, and count them by code. With --json one object a line."""
-    where = _filter(code, status, target, campaign, job, older_than, younger_than)
     settings = load(config)
 
     async def do(letters: DeadLetters, chosen: str, _: Queue) -> DeadCount:
@@ -150,18 +96,13 @@ def show(
 @dead.command(
     epilog="Example: dispatcher dead replay --project demo-orchard-41 --code server-unavailable --dry-run",
 )
+@chosen_by_options
 def replay(
     entries: Entries = None,
     *,
     config: Config = None,
     project: ProjectFilter = "",
-    code: Code = "",
-    status: StatusFilter = "",
-    target: TargetFilter = "",
-    campaign: Campaign = "",
-    job: JobFilter = "",
-    older_than: Older = "",
-    younger_than: Younger = "",
+    where: DeadFilter,
     expires_in: Annotated[
         str,
         typer.Option(
@@ -173,8 +114,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Put dead letters back into the lanes they came from, as a new run. None is sent twice by calling this twice."""
-    where = _filter(code, status, target, campaign, job, older_than, younger_than)
-    life = _age("--expires-in", expires_in)
+    life = age("--expires-in", expires_in)
     settings = load(config)
     counts = _ask(settings, project, entries, where, "Replay", dry_run=dry_run, yes=yes, as_json=as_json)
     if counts is None:
@@ -193,15 +133,13 @@ def replay(
             print(msgspec.json.encode({"project": chosen, "replayed": result}).decode())
             continue
         if chosen in counts:
-            print(
-                f"{chosen}: {result.jobs:,} jobs with {result.messages:,} messages are in their lanes again"
-            )
+            back = "is in its lane again" if result.jobs == 1 else "are in their lanes again"
+            print(f"{chosen}: {jobs_and_messages(result.jobs, result.messages)} {back}")
         if result.expired:
-            print(
-                f"{chosen}: {result.expired:,} stay dead: their time is over; give them a new one with --expires-in"
-            )
+            stay = "stays dead: its time is" if result.expired == 1 else "stay dead: their time is"
+            print(f"{chosen}: {result.expired:,} {stay} over; give a new one with --expires-in")
         if result.gone:
-            print(f"{chosen}: {result.gone:,} were replayed or removed meanwhile")
+            print(f"{chosen}: replayed or removed meanwhile: {result.gone:,}")
     if any(result.expired for result in done.values()):
         raise typer.Exit(1)
 
@@ -209,24 +147,18 @@ def replay(
 @dead.command(
     epilog="Example: dispatcher dead purge --project demo-orchard-41 --status rejected --older-than 7d --yes",
 )
+@chosen_by_options
 def purge(
     entries: Entries = None,
     *,
     config: Config = None,
     project: ProjectFilter = "",
-    code: Code = "",
-    status: StatusFilter = "",
-    target: TargetFilter = "",
-    campaign: Campaign = "",
-    job: JobFilter = "",
-    older_than: Older = "",
-    younger_than: Younger = "",
+    where: DeadFilter,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove dead letters for good."""
-    where = _filter(code, status, target, campaign, job, older_than, younger_than)
     settings = load(config)
     counts = _ask(settings, project, entries, where, "Remove", dry_run=dry_run, yes=yes, as_json=as_json)
     if counts is None:
@@ -242,7 +174,7 @@ def purge(
         if as_json:
             print(msgspec.json.encode({"project": chosen, "removed": removed}).decode())
         elif chosen in counts:
-            print(f"{chosen}: {removed:,} dead letters removed")
+            print(f"{chosen}: {amount(removed, 'dead letter')} removed")
 
 
 def _ask(
@@ -289,7 +221,7 @@ def _ask(
     if dry_run or not counts:
         return None
     total = sum(counted.letters for counted in counts.values())
-    confirm(f"{verb} {total:,} dead letters?", yes=yes)
+    confirm(f"{verb} {amount(total, 'dead letter')}?", yes=yes)
     return counts
 
 
@@ -346,6 +278,5 @@ def _counted(counted: DeadCount) -> str:
     codes = ", ".join(
         f"{count:,} {status} {code}".rstrip() for (status, code), count in counted.codes.most_common()
     )
-    return f"{counted.letters:,} dead letters with {counted.messages:,} messages" + (
-        f": {codes}" if codes else ""
-    )
+    found = f"{amount(counted.letters, 'dead letter')} with {amount(counted.messages, 'message')}"
+    return f"{found}: {codes}" if codes else found

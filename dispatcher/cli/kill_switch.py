@@ -2,61 +2,55 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+import sys
+from typing import Annotated
 
 import typer
 
-from dispatcher.cli.options import AsJson, Config, ProjectArgument, Yes, confirm, load, open_queue
+from dispatcher.cli.options import (
+    AsJson,
+    Config,
+    LaneFilter,
+    ProjectArgument,
+    TargetFilter,
+    Yes,
+    confirm,
+    load,
+    run,
+)
+from dispatcher.cli.targets import named, target_of
+from dispatcher.cli.waiting import by_lane, jobs_and_messages, met_by, told
 from dispatcher.errors import SettingsError
-from dispatcher.model import LANES, Job, Lane, Target, TargetKind
-from dispatcher.protocol.job import DecodeLimits, decode_entry
+from dispatcher.model import Lane
 from dispatcher.queue.orders import CancelKind
-from dispatcher.queue.search import Waiting
 from dispatcher.queue.store import Queue
-from dispatcher.settings import Settings
-from dispatcher.telemetry.logs import short
 
 PAUSE_EXAMPLE = "Example: dispatcher pause demo-orchard-41 --lane bulk"
 RESUME_EXAMPLE = "Example: dispatcher resume demo-orchard-41 --lane bulk"
 CANCEL_EXAMPLE = "Example: dispatcher cancel demo-orchard-41 --campaign spring"
-
-_KINDS: tuple[TargetKind, ...] = ("token", "topic", "condition", "fid", "group")
-_LIMITS = DecodeLimits(strict=False)
-_SHORT = 40
-
-T = TypeVar("T")
-
-LaneOption = Annotated[Lane | None, typer.Option(help="Only this lane.", show_default=False)]
-TargetOption = Annotated[
-    str,
-    typer.Option(
-        help="Only this token, or topic:news, condition:..., fid:..., group:....", show_default=False
-    ),
-]
 
 
 def pause(
     project: ProjectArgument,
     *,
     config: Config = None,
-    lane: LaneOption = None,
-    target: TargetOption = "",
+    lane: LaneFilter = None,
+    target: TargetFilter = "",
     as_json: AsJson = False,
 ) -> None:
     """Let a project, one of its lanes or one target stand still until it is resumed. Nothing is lost: jobs wait."""
     name, label = _stop_of(lane, target)
 
     async def do(queue: Queue) -> None:
-        waiting = await _waiting(queue, project, lane) if not target else {}
+        waiting = await by_lane(queue, project, lane) if not target else {}
         new = await queue.stop(project, name, label)
         if as_json:
             print(json.dumps({"paused": label, "new": new, "waiting": waiting}))
+            await _doubt(queue, project)
             return
-        print(f"{project}, {label}: {'paused' if new else 'was paused already'}{_told(waiting)}")
+        print(f"{project}, {label}: {'paused' if new else 'was paused already'}{told(waiting)}")
+        await _doubt(queue, project)
 
     run(load(config), do)
 
@@ -65,15 +59,15 @@ def resume(
     project: ProjectArgument,
     *,
     config: Config = None,
-    lane: LaneOption = None,
-    target: TargetOption = "",
+    lane: LaneFilter = None,
+    target: TargetFilter = "",
     as_json: AsJson = False,
 ) -> None:
     """Let go on what was paused, by an operator or by FCM's answers. What still stands still is told."""
     name, label = _stop_of(lane, target)
 
     async def do(queue: Queue) -> None:
-        waiting = await _waiting(queue, project, lane) if not target else {}
+        waiting = await by_lane(queue, project, lane) if not target else {}
         lifted = await queue.resume(project, name)
         # What the dispatcher paused by itself goes on, too: on trial, for FCM has the last word.
         hastened = False
@@ -102,7 +96,7 @@ def resume(
             if hastened
             else "was not paused"
         )
-        print(f"{project}, {label}: {done}{_told(waiting)}")
+        print(f"{project}, {label}: {done}{told(waiting)}")
         if rest:
             print(f"still paused: {', '.join(rest)}")
 
@@ -147,10 +141,10 @@ def cancel(
                 f"{project}, {kind} {name}: {'no longer cancelled' if was else 'there was no such cancellation'}"
             )
         raise typer.Exit(0 if was else 1)
-    jobs, messages = run(settings, lambda queue: _count(queue, project, kind, name))
-    found = f"{jobs:,} jobs with {messages:,} messages"
+    jobs, messages = run(settings, lambda queue: met_by(queue, project, kind, name))
+    found = jobs_and_messages(jobs, messages)
     confirm(f"Cancel {found} of {project}, {kind} {name}?", yes=yes)
-    run(settings, lambda queue: queue.cancel(project, kind, name))
+    run(settings, lambda queue: _cancel(queue, project, kind, name))
     if as_json:
         print(json.dumps({"cancelled": {kind: name}, "jobs": jobs, "messages": messages}))
     else:
@@ -159,43 +153,17 @@ def cancel(
         )
 
 
-def run(settings: Settings, do: Callable[[Queue], Awaitable[T]]) -> T:
-    """Do something with a view of Redis of its own."""
-
-    async def main() -> T:
-        queue = open_queue(settings)
-        try:
-            return await do(queue)
-        finally:
-            await queue.aclose()
-
-    return asyncio.run(main())
+async def _cancel(queue: Queue, project: str, kind: CancelKind, name: str) -> None:
+    await queue.cancel(project, kind, name)
+    await _doubt(queue, project)
 
 
-def target_of(text: str) -> Target:
-    """The target that an operator names: `topic:news`, or a token as it is.
-
-    Raises:
-        SettingsError: nothing stands behind the kind.
-    """
-    kind, colon, value = text.partition(":")
-    for known in _KINDS:
-        if colon and kind == known:
-            if not value:
-                raise SettingsError(f'--target: found "{text}"; write it as {kind}:value')
-            return Target(known, value)
-    return Target("token", text)
-
-
-def named(target: Target) -> str:
-    """A target for people; tokens only begun."""
-    secret = target.kind in ("token", "fid", "group") or len(target.value) > _SHORT
-    return f"{target.kind} {short(target.value) if secret else target.value}"
-
-
-def as_job(project: str, found: Waiting) -> Job:
-    """What was found, read as a worker reads it."""
-    return decode_entry(project, found.stream or "due", found.entry_id, found.fields, _LIMITS)
+async def _doubt(queue: Queue, project: str) -> None:
+    """An order for a project that nobody knows is kept all the same; most likely it is misspelt."""
+    if not await queue.knows(project):
+        sys.stderr.write(
+            f"dispatcher: Redis has nothing of {project}: see that it, DISPATCHER_NAMESPACE and DISPATCHER_REDIS_URL are the workers'\n"
+        )
 
 
 def _stop_of(lane: Lane | None, target: str) -> tuple[str, str]:
@@ -208,33 +176,3 @@ def _stop_of(lane: Lane | None, target: str) -> tuple[str, str]:
         whom = target_of(target)
         return f"target:{whom.key}", named(whom)
     return "project", "the whole project"
-
-
-async def _waiting(queue: Queue, project: str, lane: Lane | None) -> dict[str, int]:
-    stats = (await queue.stats([project]))[project]
-    lanes = [lane] if lane else [*LANES, "due"]
-    counts = {str(name): count for name, count in stats.lanes.items() if name in lanes and count}
-    if not lane and stats.delayed:
-        counts["delayed"] = stats.delayed
-    return counts
-
-
-def _told(waiting: dict[str, int]) -> str:
-    if not waiting:
-        return ""
-    return f"; jobs that wait there: {', '.join(f'{count:,} {name}' for name, count in waiting.items())}"
-
-
-async def _count(queue: Queue, project: str, kind: CancelKind, name: str) -> tuple[int, int]:
-    """(jobs, messages) that a cancellation meets now."""
-    counts: Counter[str] = Counter()
-    async for found in queue.search(project, b"" if kind == "lane" else name.encode()):
-        job = as_job(project, found)
-        if (
-            (kind == "lane" and job.lane == name)
-            or (kind == "campaign" and job.campaign == name)
-            or (kind == "id" and name in (job.id, job.origin_id))
-        ):
-            counts["jobs"] += 1
-            counts["messages"] += max(1, len(job.values))
-    return counts["jobs"], counts["messages"]

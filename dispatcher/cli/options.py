@@ -1,18 +1,41 @@
-"""Options that several commands share."""
+"""Options that commands share, and what they come to."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import uuid4
 
 import typer
 
+from dispatcher.client.jobs import check_project
 from dispatcher.errors import SettingsError
+from dispatcher.model import Lane
+from dispatcher.pipeline.store import queue_of
 from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
+
+T = TypeVar("T")
+
+
+def _project_ids(given: str | list[str] | None) -> str | list[str] | None:
+    """Refuses what is no project id: a brace in it would split its keys over the slots of a Cluster.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    for project in [given] if isinstance(given, str) else given or []:
+        if project:
+            try:
+                check_project(project)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+    return given
+
 
 Config = Annotated[
     Path | None,
@@ -25,12 +48,40 @@ Project = Annotated[
     typer.Option(
         "--project",
         help="Firebase project id; may be left out where DISPATCHER_PROJECTS names just one.",
+        callback=_project_ids,
         show_default=False,
     ),
 ]
-ProjectArgument = Annotated[
-    str, typer.Argument(metavar="PROJECT", help="Firebase project id.", show_default=False)
+ProjectFilter = Annotated[
+    str,
+    typer.Option(
+        "--project",
+        help="Only this project; default: DISPATCHER_PROJECTS, or all.",
+        callback=_project_ids,
+        show_default=False,
+    ),
 ]
+Projects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--project", help="Only this project; may be repeated.", callback=_project_ids, show_default=False
+    ),
+]
+ProjectArgument = Annotated[
+    str,
+    typer.Argument(metavar="PROJECT", help="Firebase project id.", callback=_project_ids, show_default=False),
+]
+LaneFilter = Annotated[Lane | None, typer.Option("--lane", help="Only this lane.", show_default=False)]
+TargetFilter = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="T",
+        help="Only this token, or topic:news, condition:..., fid:..., group:....",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what it is about, and do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking, for scripts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
@@ -50,12 +101,20 @@ def open_queue(settings: Settings) -> Queue:
     Raises:
         SettingsError: no Redis URL is set, or it cannot be read.
     """
-    return Queue.at(
-        settings.require_redis_url(),
-        consumer=f"cli-{uuid4().hex[:12]}",
-        namespace=settings.namespace,
-        password_file=settings.redis_password_file,
-    )
+    return queue_of(settings, f"cli-{uuid4().hex[:12]}")
+
+
+def run(settings: Settings, do: Callable[[Queue], Awaitable[T]]) -> T:
+    """Do something with a view of Redis of its own."""
+
+    async def main() -> T:
+        queue = open_queue(settings)
+        try:
+            return await do(queue)
+        finally:
+            await queue.aclose()
+
+    return asyncio.run(main())
 
 
 def confirm(question: str, *, yes: bool) -> None:

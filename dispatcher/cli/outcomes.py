@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,8 +11,10 @@ import typer
 
 from dispatcher.cli.options import Config, Project, chosen_project, load, open_queue
 from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.targets import target_of
 from dispatcher.cli.trace import trace
 from dispatcher.client import OutcomeReader
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Status
 from dispatcher.settings import Settings
@@ -22,6 +25,7 @@ EXAMPLE = (
 )
 
 _PAGE = 100
+_ENTRY = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 Format = Literal["text", "jsonl"]
 
 
@@ -43,7 +47,7 @@ def outcomes(
         typer.Option(help="What happened to this job, by your own id or its entry id?", show_default=False),
     ] = "",
     token: Annotated[
-        str, typer.Option(help="What happened to this token (or topic, ...)?", show_default=False)
+        str, typer.Option(help="What happened to this token (or topic:news, ...)?", show_default=False)
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Wait for new ones until interrupted.")] = False,
     form: Annotated[
@@ -58,11 +62,14 @@ def outcomes(
     as_json = as_json or form == "jsonl"
     if status and status not in set(Status):
         raise SettingsError(f'--status: found "{status}"; allowed: {", ".join(Status)}')
+    if not _ENTRY.fullmatch(after):
+        raise SettingsError(f'--after: found "{after}"; give the id of an entry, as 1731000000000-0')
     settings = load(config)
     if job or token:
         if follow or after != "0-0" or status or (job and token):
             raise SettingsError("--job and --token stand alone, and one of them at a time")
-        asyncio.run(_trace(settings, chosen_project(settings, project), job, token, as_json=as_json))
+        named = target_of(token).value if token else ""
+        asyncio.run(_trace(settings, chosen_project(settings, project), job, named, as_json=as_json))
         return
     asyncio.run(
         _list(
@@ -91,8 +98,9 @@ async def _list(
     try:
         reader = OutcomeReader(queue, project, after)
         shown = 0
-        while records := await reader.read(_PAGE, wait_s=5.0 if follow else 0.0) or follow:
-            for record in records if isinstance(records, list) else ():
+        while (records := await reader.read(_PAGE, wait_s=5.0 if follow else 0.0)) or follow:
+            raise_if_cancelled()
+            for record in records:
                 for outcome in record.outcomes:
                     if status and outcome.status != status:
                         continue

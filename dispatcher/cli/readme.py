@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dispatcher.policy import table as errors
 from dispatcher.protocol import contract
+from dispatcher.queue import rights
 from dispatcher.settings import table as settings
 from dispatcher.telemetry import metrics
 
@@ -24,6 +25,7 @@ TABLES = {
     "operations": contract.operations_table,
     "errors": errors.markdown,
     "settings": settings.markdown,
+    "rights": rights.markdown,
     "metrics": metrics.markdown,
 }
 

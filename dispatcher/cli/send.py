@@ -6,15 +6,17 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
 
-from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue
-from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.moment import moment
+from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue, run
+from dispatcher.cli.outcome_line import as_line, when
 from dispatcher.cli.send_tokens import BadRows, TokenRun, as_text, send_tokens
 from dispatcher.client import JobOptions, OutcomeReader, Producer
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.token_file import Form
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Lane, Outcome, Status
@@ -66,6 +68,9 @@ def send(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the file and enqueue nothing.")] = False,
     topic: Annotated[str, typer.Option(help="Topic.", show_default=False)] = "",
     condition: Annotated[str, typer.Option(help="Condition on topics.", show_default=False)] = "",
+    group: Annotated[
+        str, typer.Option(metavar="KEY", help="Device group, by its notification key.", show_default=False)
+    ] = "",
     title: Annotated[str, typer.Option(help="Title of the notification.", show_default=False)] = "",
     body: Annotated[str, typer.Option(help="Its text.", show_default=False)] = "",
     data: Annotated[
@@ -80,6 +85,15 @@ def send(
     ] = "",
     dedup_key: Annotated[
         str, typer.Option(help="A job with the same key is not sent again for a day.", show_default=False)
+    ] = "",
+    deliver_at: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Not before: +2h, 2026-11-22T09:00Z or Unix seconds.", show_default=False
+        ),
+    ] = "",
+    expires_at: Annotated[
+        str, typer.Option(metavar="TIME", help="Not after, likewise.", show_default=False)
     ] = "",
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="FCM checks it and delivers nothing.")
@@ -101,23 +115,25 @@ def send(
     tokens = token or []
     if len(tokens) == 1:
         message["token"], tokens = tokens[0], []
-    options: JobOptions = {}
-    if job_id:
-        options["id"] = job_id
-    if campaign:
-        options["campaign"] = campaign
-    if dedup_key:
-        options["dedup_key"] = dedup_key
-    if validate_only:
-        options["validate_only"] = True
+    options = _options(
+        id=job_id, campaign=campaign, dedup_key=dedup_key, group=group, validate_only=validate_only
+    )
+    for option, name, text in (
+        ("--deliver-at", "deliver_at", deliver_at),
+        ("--expires-at", "expires_at", expires_at),
+    ):
+        at = moment(option, text, lambda: run(settings, lambda queue: queue.ping()))
+        if at:
+            options |= _options(**{name: at})
     project = chosen_project(settings, project)
     wait_s = timeout if wait else 0.0
     if tokens_file is not None:
-        if token or topic or condition:
+        if token or topic or condition or group:
             raise SettingsError(
-                "--tokens: the message goes to the tokens of the file; leave --token, --topic and --condition out"
+                "--tokens: the message goes to the tokens of the file; leave --token, --topic, --condition and "
+                "--group out"
             )
-        run = TokenRun(
+        asked = TokenRun(
             file=tokens_file,
             form=form,
             column=column,
@@ -126,7 +142,7 @@ def send(
             dry_run=dry_run,
             wait_s=wait_s,
         )
-        summary = send_tokens(settings, project, message, lane, options, run)
+        summary = send_tokens(settings, project, message, lane, options, asked)
         print(msgspec.json.encode(summary).decode() if as_json else as_text(summary, dry_run=dry_run))
         if summary.failure:
             raise DispatcherError(summary.failure)
@@ -138,6 +154,11 @@ def send(
     asyncio.run(
         _send(settings, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json)
     )
+
+
+def _options(**given: Any) -> JobOptions:
+    """What a job says beside its message, as far as it was given."""
+    return cast("JobOptions", {name: value for name, value in given.items() if value})
 
 
 async def _send(
@@ -164,7 +185,7 @@ async def _send(
             print(
                 json.dumps({"entry": entry_id})
                 if as_json
-                else f"{entry_id} enqueued in {project}, lane {lane}"
+                else f"{entry_id} enqueued in {project}, lane {lane}{_not_before(options)}"
             )
             return
         found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
@@ -178,6 +199,11 @@ async def _send(
     raise typer.Exit(0 if all(o.status == Status.ACCEPTED for o in found) else 1)
 
 
+def _not_before(options: JobOptions) -> str:
+    at = options.get("deliver_at", 0.0)
+    return f", not before {when(at)} UTC" if at else ""
+
+
 async def _wait(reader: OutcomeReader, job: str, messages: int, wait_s: float) -> list[Outcome]:
     """The outcomes of this job, all of its messages.
 
@@ -188,6 +214,7 @@ async def _wait(reader: OutcomeReader, job: str, messages: int, wait_s: float) -
     deadline = loop.time() + wait_s
     found: list[Outcome] = []
     while len(found) < messages:
+        raise_if_cancelled()
         left = deadline - loop.time()
         if left <= 0:
             raise DispatcherError(

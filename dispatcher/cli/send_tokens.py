@@ -7,16 +7,16 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal
 from uuid import uuid4
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dispatcher.cli.amount import amount
 from dispatcher.cli.options import open_queue
+from dispatcher.cli.send_progress import Bars, Counted, say
 from dispatcher.client import JobOptions
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.jobs import LIMITS, one
 from dispatcher.client.token_file import Form, Piece, TokenFile, TokenFileError, cut, form_of
 from dispatcher.errors import DispatcherError, QueueError, SettingsError
@@ -132,7 +132,7 @@ def _common(project: str, message: dict[str, Any], options: JobOptions) -> list[
     except ValueError as error:
         raise SettingsError(str(error)) from None
     for caution in page.cautions:
-        _say(f"warning: {caution}")
+        say(f"warning: {caution}")
     flat = [*page.common, *page.jobs[0]]
     own = (b"tokens", b"id", b"dedup_key")
     pairs = zip(flat[::2], flat[1::2], strict=True)
@@ -167,7 +167,7 @@ class _Sender:
         self._run = run
         self._name = "standard input" if str(run.file) == "-" else str(run.file)
         size = 0 if str(run.file) == "-" else run.file.stat().st_size
-        self._file = _Counted(file)
+        self._file = Counted(file)
         form = run.form or form_of(run.file.name)
         self._rows = TokenFile(
             self._file, form, self._bad, column=run.column, size=size, from_line=run.from_line
@@ -178,7 +178,7 @@ class _Sender:
         self._done = self._number = 0
         self._enqueued_all = False
         self._flying: _Flight | None = None
-        self._progress = _Bar(size, waiting=run.wait_s > 0)
+        self._progress = Bars(size, waiting=run.wait_s > 0)
 
     async def run(self) -> Summary:
         queue = open_queue(self._settings)
@@ -194,20 +194,33 @@ class _Sender:
                 watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
                 began = time.monotonic()
                 try:
-                    await self._enqueue(queue)
-                except (TokenFileError, _StopError, QueueError, OSError) as error:
-                    summary.failure = self._failure(error)
-                summary.seconds = round(time.monotonic() - began, 3)
-                if watcher is not None:
+                    try:
+                        await self._enqueue(queue)
+                    except (TokenFileError, _StopError, QueueError, OSError) as error:
+                        summary.failure = self._failure(error)
+                    summary.seconds = round(time.monotonic() - began, 3)
                     self._enqueued_all = True
-                    await watcher
+                    raise_if_cancelled()
+                    if watcher is not None:
+                        await watcher
+                except asyncio.CancelledError:
+                    self._progress.say(self._interrupted())
+                    raise
+                finally:
+                    if watcher is not None and not watcher.done():
+                        watcher.cancel()
+                        await asyncio.wait([watcher])
         finally:
             await queue.aclose()
         hidden = self._skipped.total() - SHOWN
         if hidden > 0:
-            _say(f"and {hidden:,} more rows like these")
+            say(f"and {amount(hidden, 'more row', 'more rows')} like these")
         if self._rows.forgetful:
-            _say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
+            say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
+        if not (summary.tokens or summary.failure):
+            summary.failure = f"{self._name}: no token in it" + (
+                f" from line {self._run.from_line} on" if self._run.from_line > 1 else ""
+            )
         summary.skipped = dict(self._skipped)
         summary.settled = dict(self._settled.most_common())
         return summary
@@ -222,6 +235,12 @@ class _Sender:
         else:
             where = f"{self._name}: {error}; enqueued up to line {last}"
         return f"{where}: go on with --from-line {last + 1}"
+
+    def _interrupted(self) -> str:
+        tokens, last = amount(self._summary.tokens, "token"), self._summary.last_line
+        if self._enqueued_all:
+            return f"interrupted: all {tokens} are enqueued; {self._done:,} settled so far"
+        return f"interrupted: {tokens} enqueued, up to line {last}: go on with --from-line {last + 1}"
 
     def _bad(self, line: int, reason: str) -> None:
         if self._run.bad_rows == "stop":
@@ -266,6 +285,7 @@ class _Sender:
 
     async def _add(self, queue: Queue, jobs: list[list[bytes]], tokens: int, last_line: int) -> None:
         await self._land()
+        raise_if_cancelled()
         call = (
             None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs, common=self._common)
         )
@@ -278,7 +298,17 @@ class _Sender:
             return
         (task, jobs, tokens, last_line), self._flying = self._flying, None
         if task is not None:
-            await task
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                # Whoever goes on later has to know whether it is in.
+                await asyncio.wait([task])
+                if task.exception() is None:
+                    self._landed(jobs, tokens, last_line)
+                raise
+        self._landed(jobs, tokens, last_line)
+
+    def _landed(self, jobs: int, tokens: int, last_line: int) -> None:
         self._summary.jobs += jobs
         self._summary.tokens += tokens
         self._summary.last_line = last_line
@@ -290,6 +320,7 @@ class _Sender:
         prefix = f"{self._summary.job}#"
         seen_at = loop.time()
         while not (self._enqueued_all and self._done >= self._summary.tokens):
+            raise_if_cancelled()
             entries = await queue.wait_records(
                 self._project, "outcomes", after=after, count=20, block_ms=LOOK_MS
             )
@@ -311,84 +342,27 @@ class _Sender:
                 )
 
 
-class _Counted:
-    """A file that knows how much of it was read."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.count = 0
-
-    def read(self, size: int) -> bytes:
-        block = self._file.read(size)
-        self.count += len(block)
-        return block
-
-
-class _Bar:
-    """Two bars on a terminal: how much of the file is read and enqueued, and settled; nothing elsewhere."""
-
-    def __init__(self, size: int, *, waiting: bool) -> None:
-        console = Console(stderr=True)
-        self._shown = console.is_terminal
-        columns = (
-            TextColumn("{task.description:<9}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[count]:>12,}"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console, disable=not self._shown, transient=True)
-        self._enqueued = self._progress.add_task("enqueued", total=size or None, count=0)
-        self._settled = self._progress.add_task("settled", total=None, count=0, visible=waiting)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """A line above the bars."""
-        if self._shown:
-            self._progress.console.print(text, markup=False, highlight=False)
-        else:
-            _say(text)
-
-    def read(self, nbytes: int) -> None:
-        self._progress.update(self._enqueued, completed=nbytes)
-
-    def enqueued(self, tokens: int) -> None:
-        if self._shown:
-            self._progress.update(self._enqueued, count=tokens)
-            self._progress.update(self._settled, total=tokens)
-
-    def settled(self, tokens: int) -> None:
-        if self._shown:
-            self._progress.update(self._settled, completed=tokens, count=tokens)
-
-
 def _kind(reason: str) -> str:
     return "repeated" if reason.startswith("the same") else reason.partition(":")[0].partition(" (")[0]
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
 def as_text(summary: Summary, *, dry_run: bool) -> str:
     """The summary for people."""
+    tokens, jobs = amount(summary.tokens, "token"), amount(summary.jobs, "job")
     if dry_run:
-        lines = [f"{summary.tokens:,} tokens would make {summary.jobs:,} jobs; nothing was enqueued"]
+        lines = [f"{tokens} would make {jobs}; nothing was enqueued"]
     else:
         rate = summary.tokens / summary.seconds if summary.seconds else 0
-        how = f"in {summary.seconds:.1f} s ({rate:,.0f}/s) as {summary.jobs:,} jobs"
-        lines = [f"{summary.tokens:,} tokens enqueued {how}, {summary.job}#1 to #{summary.jobs}"]
+        lines = [f"{tokens} enqueued in {summary.seconds:.1f} s ({rate:,.0f}/s) as {jobs}{_ids(summary)}"]
     if summary.skipped:
         lines.append(
             "rows skipped: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
         )
     lines += [f"  {count:>12,} {name}" for name, count in summary.settled.items()]
     return "\n".join(lines)
+
+
+def _ids(summary: Summary) -> str:
+    if not summary.jobs:
+        return ""
+    return f", {summary.job}#1" + (f" to #{summary.jobs}" if summary.jobs > 1 else "")

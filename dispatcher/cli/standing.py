@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dispatcher.cli.paused import PausedByAnswers, with_names
 from dispatcher.errors import ProtocolError, SettingsError
 from dispatcher.model import STREAMS
 from dispatcher.queue.orders import Stop
-from dispatcher.queue.overview import PausedTarget, WorkerFacts
+from dispatcher.queue.overview import WorkerFacts
 from dispatcher.queue.store import Queue
 
 WINDOW_S = 60.0
@@ -59,7 +60,7 @@ class ProjectStatus(msgspec.Struct):
     pause_reason: str = ""
     stops: list[Stop] = []
     cancellations: int = 0
-    paused_targets: list[PausedTarget] = []
+    paused_targets: list[PausedByAnswers] = []
     paused_target_count: int = 0
     workers: list[WorkerFacts] = []
     strangers: dict[str, int] = {}
@@ -129,7 +130,7 @@ async def look(queue: Queue, asked: Sequence[str]) -> Overall:
             cancellations=len(orders.cancelled_lanes) + len(orders.campaigns) + len(orders.ids)
             if orders
             else 0,
-            paused_targets=targets,
+            paused_targets=await with_names(queue, project, targets),
             paused_target_count=target_count,
             workers=await queue.workers(project, leases.get(project, {})),
             strangers={

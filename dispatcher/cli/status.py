@@ -11,13 +11,17 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from dispatcher.cli.options import AsJson, Config, load, open_queue
+from dispatcher.cli.options import AsJson, Config, Projects, TargetFilter, load, open_queue, run
+from dispatcher.cli.paused import TargetStanding, standing_of
 from dispatcher.cli.standing import look
-from dispatcher.cli.status_view import picture
-from dispatcher.errors import QueueError
+from dispatcher.cli.status_view import NOTHING, picture
+from dispatcher.cli.targets import target_of
+from dispatcher.client.cancellation import raise_if_cancelled
+from dispatcher.errors import QueueError, SettingsError
+from dispatcher.queue.store import Queue
 from dispatcher.settings import Settings
 
-EXAMPLE = "Example: dispatcher status --watch"
+EXAMPLE = "Example: dispatcher status --watch\n\nExample: dispatcher status --target topic:news"
 
 _WIDE = 240
 """Columns where nobody looks: nothing is wrapped or cut in a pipe."""
@@ -26,21 +30,41 @@ _WIDE = 240
 def status(
     *,
     config: Config = None,
-    project: Annotated[
-        list[str] | None,
-        typer.Option("--project", help="Only this project; may be repeated.", show_default=False),
-    ] = None,
+    project: Projects = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again until interrupted.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    target: TargetFilter = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show backlog, throughput, errors, pauses and workers of each project, from Redis alone.
+    """Show backlog, throughput, errors, pauses and workers of each project, from Redis alone; or whether a target is paused.
 
     Throughput, latency and errors come from the outcomes of the last minute; with DISPATCHER_OUTCOMES=failures only
     failures count.
     """
     settings = load(config)
+    if target:
+        if watch:
+            raise SettingsError("--target: tells how it is now; leave --watch out")
+        _tell(settings, project or [], target, as_json=as_json)
+        return
     asyncio.run(_show(settings, project or [], every=every if watch else 0.0, as_json=as_json))
+
+
+def _tell(settings: Settings, projects: Sequence[str], text: str, *, as_json: bool) -> None:
+    """Whether a target is paused, in each project that is asked for."""
+    target = target_of(text)
+
+    async def do(queue: Queue) -> list[TargetStanding]:
+        names = projects or settings.projects or (await queue.projects_in_use())[0]
+        return [await standing_of(queue, name, target) for name in names]
+
+    found = run(settings, do)
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    for standing in () if as_json else found:
+        print(standing.text)
+    if not found and not as_json:
+        print(NOTHING)
 
 
 async def _show(settings: Settings, projects: Sequence[str], *, every: float, as_json: bool) -> None:
@@ -55,16 +79,18 @@ async def _show(settings: Settings, projects: Sequence[str], *, every: float, as
                 if as_json:
                     print(msgspec.json.encode(overall).decode(), flush=True)
                 else:
-                    console.print(picture(overall))
+                    console.print(picture(overall, console.width))
                 if not every:
                     return
+                raise_if_cancelled()
                 await asyncio.sleep(every)
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 try:
-                    live.update(picture(await look(queue, projects)), refresh=True)
+                    live.update(picture(await look(queue, projects), console.width), refresh=True)
                 except QueueError as error:
                     live.update(str(error), refresh=True)
+                raise_if_cancelled()
                 await asyncio.sleep(every)
     finally:
         await queue.aclose()

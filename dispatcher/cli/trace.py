@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from dispatcher.cli.kill_switch import as_job
+from dispatcher.cli.amount import amount
 from dispatcher.cli.outcome_line import as_line, when
-from dispatcher.cli.status_view import span
+from dispatcher.cli.span import span
+from dispatcher.cli.waiting import as_job
 from dispatcher.client import DeadFilter, DeadLetters, OutcomeReader
 from dispatcher.model import Job, Outcome
 from dispatcher.queue.search import Waiting
@@ -92,7 +93,7 @@ async def _waiting(queue: Queue, project: str, job_id: str, token: str) -> list[
             why += f"; {order}, which a worker carries out when it meets it"
         meant = 1 if token else len(job.values) or 1
         many = f" ({len(job.values)} messages)" if len(job.values) > 1 else ""
-        sends = f", sent {job.sends} times before" if job.sends else ""
+        sends = f", sent {amount(job.sends, 'time')} before" if job.sends else ""
         text = f"{when(job.enqueued_at)} job {job.id}{many} of lane {job.lane}{sends}: {why}"
         found.append(
             Sighting("waiting", text, job.id, meant, job.lane, waiting.entry_id, waiting.due, worker)

@@ -4,6 +4,7 @@
     blocking.py   SyncProducer: the same without asyncio
     outcomes.py   OutcomeReader: what became of each message
     group.py      OutcomeGroupReader: the same, shared by several, each outcome acknowledged
+    blocking_readers.py   SyncOutcomeReader, SyncOutcomeGroupReader: both without asyncio
     letters.py    DeadLetters: what was rejected or given up; replay, purge
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
@@ -11,6 +12,7 @@ brings neither an HTTP client nor Google's libraries.
 """
 
 from dispatcher.client.blocking import SyncProducer
+from dispatcher.client.blocking_readers import SyncOutcomeGroupReader, SyncOutcomeReader
 from dispatcher.client.group import OutcomeGroupReader
 from dispatcher.client.jobs import JobOptions, Message
 from dispatcher.client.letters import DeadCount, DeadFilter, DeadLetters, Replayed
@@ -33,5 +35,7 @@ __all__ = [
     "Producer",
     "ProducerOptions",
     "Replayed",
+    "SyncOutcomeGroupReader",
+    "SyncOutcomeReader",
     "SyncProducer",
 ]

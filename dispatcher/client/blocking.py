@@ -1,4 +1,4 @@
-"""Enqueueing without asyncio: for programs of threads, scripts, WSGI and Celery.
+"""The clients without asyncio, for programs of threads, scripts, WSGI and Celery: enqueueing (reading: blocking_readers.py).
 
 Example:
     with SyncProducer.at(REDIS_URL) as producer:
@@ -13,26 +13,38 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Generic, Protocol, Self, TypeVar, Unpack
 
 from dispatcher.client.jobs import JobOptions, Message, Multicast, Page, check_place, many, one
-from dispatcher.client.producer import Enqueued, Producer, ProducerOptions, pages, warn
+from dispatcher.client.producer import Enqueued, Producer, ProducerAccess, pages, warn
 from dispatcher.model import Lane
 
 T = TypeVar("T")
 
 
-class LoopThread:
-    """An event loop in a daemon thread, for one producer."""
+class Client(Protocol):
+    """What has a connection and is an async context manager."""
 
-    def __init__(self, make: Callable[[], Producer]) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        ...
+
+
+C = TypeVar("C", bound=Client)
+
+
+class LoopThread(Generic[C]):
+    """An event loop in a daemon thread, for one client."""
+
+    def __init__(self, make: Callable[[], C]) -> None:
         self.pid = os.getpid()
-        self.producer = make()
+        self.client = make()
         self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="fcm-dispatcher-producer", daemon=True)
+        self._thread = Thread(target=self._loop.run_forever, name="fcm-dispatcher-client", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -45,50 +57,36 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stop(self) -> None:
+    def stop(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the connection and end the thread."""
-        self.run(self.producer.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            self.run(self.client.__aexit__(kind, error, trace))
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
 
-class SyncProducer:
-    """`Producer` for callers without asyncio; any number of threads may share one.
+class Blocking(Generic[C]):
+    """A client for callers without asyncio; any number of threads may share one.
 
-    It connects with the first job, and anew in a process that was forked from its own: make it before or after the
-    fork. Methods, arguments and errors are those of `Producer`.
+    It connects with the first call, and anew in a process that was forked from its own: make it before or after the
+    fork.
 
     Args:
-        make: makes the asynchronous producer.
+        make: makes the asynchronous client.
     """
 
-    def __init__(self, make: Callable[[], Producer]) -> None:
+    def __init__(self, make: Callable[[], C]) -> None:
         self._make = make
-        self._limits = make().limits  # wrong options are told here, in the caller's thread
         self._lock = Lock()
-        self._running: LoopThread | None = None
-
-    @classmethod
-    def at(
-        cls,
-        redis_url: str,
-        *,
-        namespace: str = "fcm",
-        password_file: Path | None = None,
-        **options: Unpack[ProducerOptions],
-    ) -> Self:
-        """See `Producer.at`."""
-        return cls(
-            lambda: Producer.at(redis_url, namespace=namespace, password_file=password_file, **options)
-        )
+        self._running: LoopThread[C] | None = None
 
     def close(self) -> None:
-        """Close the connection and end the thread; the next job would start both again."""
-        with self._lock:
-            running, self._running = self._running, None
-        if running is not None and running.pid == os.getpid():
-            running.stop()
+        """Close the connection and end the thread; the next call would start both again."""
+        self._end(None, None, None)
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +94,45 @@ class SyncProducer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._end(kind, error, trace)
+
+    def _end(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            running, self._running = self._running, None
+        if running is not None and running.pid == os.getpid():
+            running.stop(kind, error, trace)
+
+    def _ready(self) -> LoopThread[C]:
+        with self._lock:
+            # Threads do not survive a fork, and a connection must not be shared over it.
+            if self._running is None or self._running.pid != os.getpid():
+                self._running = LoopThread(self._make)
+            return self._running
+
+
+class SyncProducer(Blocking[Producer]):
+    """`Producer` for callers without asyncio. Methods, arguments and errors are those of `Producer`.
+
+    Args:
+        make: makes the asynchronous producer.
+    """
+
+    def __init__(self, make: Callable[[], Producer]) -> None:
+        super().__init__(make)
+        self._limits = make().limits  # wrong options are told here, in the caller's thread
+
+    @classmethod
+    def at(
+        cls,
+        redis_url: str,
+        *,
+        namespace: str = "fcm",
+        **options: Unpack[ProducerAccess],
+    ) -> Self:
+        """See `Producer.at`."""
+        return cls(lambda: Producer.at(redis_url, namespace=namespace, **options))
 
     def send(
         self,
@@ -168,15 +204,8 @@ class SyncProducer:
     ) -> str:
         """Enqueue one management job; see `Producer.manage`."""
         running = self._ready()
-        return running.run(running.producer.manage(project, operation, request, id=id, lane=lane))
+        return running.run(running.client.manage(project, operation, request, id=id, lane=lane))
 
     def _put(self, project: str, lane: Lane, page: Page, options: JobOptions) -> list[str]:
         running = self._ready()
-        return running.run(running.producer.put(project, lane, page, options.get("deliver_at", 0.0)))
-
-    def _ready(self) -> LoopThread:
-        with self._lock:
-            # Threads do not survive a fork, and a connection must not be shared over it.
-            if self._running is None or self._running.pid != os.getpid():
-                self._running = LoopThread(self._make)
-            return self._running
+        return running.run(running.client.put(project, lane, page, options.get("deliver_at", 0.0)))

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 from uuid import uuid4
 
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.outcomes import OutcomeRecord, decoded
 from dispatcher.errors import ProtocolError
 from dispatcher.model import Outcome
+from dispatcher.queue.address import Login
 from dispatcher.queue.reading import Entry
 from dispatcher.queue.store import Queue
 
@@ -75,7 +76,7 @@ class OutcomeGroupReader:
         from_start: bool = True,
         claim_after_s: float = 60.0,
         namespace: str = "fcm",
-        password_file: Path | None = None,
+        **login: Unpack[Login],
     ) -> Self:
         """A member with a connection of its own, which is made with the first read (see `Producer.at`).
 
@@ -88,10 +89,10 @@ class OutcomeGroupReader:
             from_start: see the class.
             claim_after_s: see the class.
             namespace: see `Producer.at`.
-            password_file: see `Producer.at`.
+            login: see `Producer.at`.
         """
         consumer = member or f"reader-{uuid4().hex[:12]}"
-        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
+        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, **login)
         return cls(queue, project, group, from_start=from_start, claim_after_s=claim_after_s)
 
     async def aclose(self) -> None:
@@ -153,6 +154,7 @@ class OutcomeGroupReader:
     async def records(self) -> AsyncIterator[OutcomeRecord]:
         """Every entry, waiting for new ones without end; each is acknowledged when the next is asked for."""
         while True:
+            raise_if_cancelled()
             for record in await self.read(wait_s=_BLOCK_S):
                 yield record
                 await self.ack(record)

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, Unpack
 
 import msgspec
 
+from dispatcher.client.token_file import MAX_TOKEN, fault_of
 from dispatcher.model import LANES, OnUnknown
 from dispatcher.protocol.job import MAX_TOKENS, DecodeLimits, decode_entry
 from dispatcher.protocol.message import Content, read_message
@@ -28,6 +29,8 @@ LIMITS = DecodeLimits(default_expiry_s=1e10)
 """What is checked by default: as a worker does without settings of its own, except that its DEFAULT_EXPIRY_S is not known here."""
 
 
+_SLACK_S = 60.0
+"""How far this machine's clock may be ahead of Redis's."""
 _NO_PROJECT = re.compile(r"[\s{}]")
 
 
@@ -121,7 +124,11 @@ def many(
             )
             if type(read) is not Content or len(raw) > room:
                 cautions += _check(project, [b"message", raw, *common], limits)
-            elif read.warnings:
+                jobs.append([b"message", raw])
+                continue
+            if read.kind == "token" and not targetless:
+                _check_token("message.token", read.value)
+            if read.warnings:
                 cautions += [caution.reason for caution in read.warnings]
         jobs.append([b"message", raw])
     return Page(jobs, common, len(jobs), cautions)
@@ -192,6 +199,12 @@ class Multicast:
         field = _tokens(chunk)
         if "" in chunk:
             raise ValueError(f"tokens: the one after {self._before(chunk)!r} is empty")
+        # The encoder escapes quotes, backslashes and control characters.
+        if self._limits is not None and (
+            not field.isascii() or b" " in field or b"\\" in field or max(map(len, chunk)) > MAX_TOKEN
+        ):
+            for token in chunk:
+                _check_token("tokens", token)
         if self._weight + len(field) + 64 + len(self._key) <= self._most:
             yield len(chunk), field
         elif len(chunk) == 1:
@@ -226,6 +239,15 @@ def check_place(project: str, lane: str) -> None:
     """
     if lane not in LANES:
         raise ValueError(f'lane: found "{lane}"; use {", ".join(LANES)}')
+    check_project(project)
+
+
+def check_project(project: str) -> None:
+    """Refuses what is no project id.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not project or _NO_PROJECT.search(project):
         raise ValueError(f'project: found "{project}"; give the Firebase project id, as my-project-41')
 
@@ -254,6 +276,17 @@ def _options(options: JobOptions) -> list[bytes]:
         raise ValueError(f"attributes must be writable as JSON: {error}") from None
 
 
+def _check_token(where: str, token: str) -> None:
+    """FCM would only say that there is no such token, and whoever believes it deletes a good one.
+
+    Raises:
+        ValueError: this is none, most likely a line of a file with its end still on.
+    """
+    fault = fault_of(token.encode("utf-8", "surrogatepass"))
+    if fault:
+        raise ValueError(f"{where}: {fault}; a registration token is one word, as FCM gave it")
+
+
 def _check(project: str, fields: list[bytes], limits: DecodeLimits | None) -> list[str]:
     """Reads a job as the worker will; returns what looks wrong in it.
 
@@ -262,9 +295,15 @@ def _check(project: str, fields: list[bytes], limits: DecodeLimits | None) -> li
     """
     if limits is None:
         return []
-    job = decode_entry(project, "normal", f"{int(time.time() * 1000)}-0", fields, limits)
+    now = time.time()
+    job = decode_entry(project, "normal", f"{int(now * 1000)}-0", fields, limits)
     if job.refusal is not None:
         raise ValueError(job.refusal.reason)
+    if job.kind == "token":
+        for token in job.values:
+            _check_token("tokens" if job.multicast else "message.token", token)
     if job.deliver_at >= job.expires_at:
         raise ValueError("deliver_at: found a time at or after the expiry; give a later expires_at")
+    if job.expires_at < now - _SLACK_S:
+        raise ValueError(f"expires_at: found {job.expires_at:.0f}, which is over; give a later time")
     return [caution.reason for caution in job.warnings]

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 from uuid import uuid4
 
 import msgspec
 
 from dispatcher.protocol.letter import DeadLetter, decode_letter, replay_state
+from dispatcher.queue.address import Login
 from dispatcher.queue.letters import Replay
 from dispatcher.queue.store import Queue
 
@@ -107,10 +107,10 @@ class DeadLetters:
         self._queue = queue
 
     @classmethod
-    def at(cls, redis_url: str, *, namespace: str = "fcm", password_file: Path | None = None) -> Self:
+    def at(cls, redis_url: str, *, namespace: str = "fcm", **login: Unpack[Login]) -> Self:
         """With a connection of its own, which is made at the first call (see `Producer.at`)."""
         consumer = f"letters-{uuid4().hex[:12]}"
-        return cls(Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file))
+        return cls(Queue.at(redis_url, consumer=consumer, namespace=namespace, **login))
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -12,16 +12,17 @@ Whoever has to see every outcome, over restarts and with several processes, read
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 from uuid import uuid4
 
 import msgspec
 
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import ProtocolError
 from dispatcher.model import Outcome
 from dispatcher.protocol.outcome import decode_outcomes
+from dispatcher.queue.address import Login
 from dispatcher.queue.store import Queue
 
 _BLOCK_MS = 5000
@@ -65,11 +66,11 @@ class OutcomeReader:
         *,
         after: str = "0-0",
         namespace: str = "fcm",
-        password_file: Path | None = None,
+        **login: Unpack[Login],
     ) -> Self:
         """A reader with a connection of its own, which is made with the first read (see `Producer.at`)."""
         consumer = f"reader-{uuid4().hex[:12]}"
-        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
+        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, **login)
         return cls(queue, project, after)
 
     async def aclose(self) -> None:
@@ -111,6 +112,7 @@ class OutcomeReader:
     async def __aiter__(self) -> AsyncIterator[Outcome]:
         """Every outcome from the position on, waiting for new ones without end."""
         while True:
+            raise_if_cancelled()
             for record in await self.read(wait_s=_BLOCK_MS / 1000):
                 for outcome in record.outcomes:
                     yield outcome

@@ -27,6 +27,7 @@ from dispatcher.errors import QueueBusy, QueueUnavailable
 from dispatcher.model import JobState, Lane
 from dispatcher.protocol.job import DecodeLimits
 from dispatcher.protocol.operation import encode_operation
+from dispatcher.queue.address import Login
 from dispatcher.queue.keys import sortable
 from dispatcher.queue.producing import Assurance
 from dispatcher.queue.settlement import Delayed
@@ -60,6 +61,10 @@ class ProducerOptions(TypedDict, total=False):
     patience_s: float
     replicas: int
     replica_timeout_s: float
+
+
+class ProducerAccess(ProducerOptions, Login, total=False):
+    """`ProducerOptions`, and the files that `Login` names."""
 
 
 class Enqueued(msgspec.Struct):
@@ -111,22 +116,36 @@ class Producer:
         *,
         namespace: str = "fcm",
         password_file: Path | None = None,
+        ca_file: Path | None = None,
+        cert_file: Path | None = None,
+        key_file: Path | None = None,
         **options: Unpack[ProducerOptions],
     ) -> Self:
         """A producer with a connection of its own, which is made with the first job.
 
         Args:
             redis_url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/master/0`,
-                `redis+cluster://h1,h2`.
+                `redis+cluster://h1,h2`, and these two with `rediss+`.
             namespace: the workers' NAMESPACE.
             password_file: file that holds the password, in place of one in the URL.
+            ca_file: PEM file with certificates to trust beside the system's.
+            cert_file: PEM file with the certificate that the server asks its clients for.
+            key_file: PEM file with its private key, if that does not stand in `cert_file`.
             options: see `ProducerOptions`.
 
         Raises:
-            SettingsError: the URL cannot be read.
+            SettingsError: the URL or a file cannot be read.
         """
         consumer = f"producer-{uuid4().hex[:12]}"
-        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
+        queue = Queue.at(
+            redis_url,
+            consumer=consumer,
+            namespace=namespace,
+            password_file=password_file,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+        )
         return cls(queue, **options)
 
     async def aclose(self) -> None:

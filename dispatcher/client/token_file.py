@@ -31,6 +31,7 @@ CSV_ROWS = 5000
 COLUMNS = ("token", "registration_token", "fcm_token", "device_token", "registrationtoken", "fcmtoken")
 """Names of the column with the tokens, if none is given."""
 
+_NO_SIGN = re.compile(rb"[^!#-\[\]-~]")
 _NO_TOKEN = re.compile(rb"[^!#-\[\]-~\n]")
 _SHORT = 60
 _BOMS = {
@@ -201,7 +202,7 @@ class TokenFile:
             place = self._place(first)
             if place is None:
                 place = 0
-                yield self._checked(first[0].encode("utf-8", "surrogateescape"), [1])
+                yield self._cells([(reader.line_num, first)], place)
             while rows := [(reader.line_num, row) for row in islice(reader, CSV_ROWS)]:
                 self.line = rows[-1][0]
                 yield self._cells(rows, place)
@@ -276,7 +277,7 @@ def fault_of(token: bytes) -> str:
         return "blank"
     if len(token) > MAX_TOKEN:
         return f"no token: {len(token)} bytes"
-    strange = _NO_TOKEN.search(token)
+    strange = _NO_SIGN.search(token)
     if strange is None:
         return ""
     sign = strange[0]

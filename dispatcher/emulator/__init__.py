@@ -8,6 +8,8 @@ Everything but `server` and `connections` is plain code: one request in, one rep
     state.py        all that is remembered
     batch.py        POST /batch
     messages.py     POST /v1/projects/{p}/messages:send, and each part of a batch
+    legacy.py       POST /fcm/send
+    recipients.py   what becomes of a legacy message at one recipient
     reading.py      the request body, as strictly as FCM
     management.py   the management services: who may ask, and which call it is
     subscriptions.py, imports.py, groups.py

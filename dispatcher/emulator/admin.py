@@ -14,7 +14,7 @@ For tests and demos: it asks for no credentials, like the rest of a process that
     GET    faults                   the scenario in force, and how often each rule fired
     PUT    faults                   a new scenario; rules and limits begin afresh
     GET    tokens?project=          states of tokens, counted, and those not registered by name; also token=
-    PUT    tokens                   states of tokens by name and by prefix
+    PUT    tokens                   states of tokens by name and by prefix; newer tokens (`canonical`)
     GET    topics?project=          topics and their subscribers, counted; also topic=
     PUT    topics                   subscribes and unsubscribes
     GET    groups?project=          device groups: key and members, by name
@@ -51,6 +51,7 @@ class TokensChange(msgspec.Struct, forbid_unknown_fields=True):
     project: str
     tokens: dict[str, TokenState] = {}
     prefixes: dict[str, TokenState] = {}
+    canonical: dict[str, str] = {}
 
 
 class TopicsChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -210,6 +211,7 @@ class Admin:
     def _set_tokens(self, request: Request, _: dict[str, str]) -> Any:
         change = msgspec.json.decode(request.body, type=TokensChange)
         self._state.messages.registry.set_tokens(change.project, change.tokens, change.prefixes)
+        self._state.messages.registry.project(change.project).canonical.update(change.canonical)
         return {"ok": True}
 
     def _topics(self, _: Request, query: dict[str, str]) -> Any:

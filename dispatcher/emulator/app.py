@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from dispatcher.emulator import legacy
 from dispatcher.emulator.admin import Admin
 from dispatcher.emulator.batch import answer_batch, named_project, whole_refusal
 from dispatcher.emulator.faults import Rule, Scenario, Wire
@@ -12,6 +13,7 @@ from dispatcher.emulator.judge import said, word_of
 from dispatcher.emulator.ledger import Arrival
 from dispatcher.emulator.management import Management
 from dispatcher.emulator.messages import Trouble, bare, project_of
+from dispatcher.emulator.recipients import Recipients
 from dispatcher.emulator.refusals import extra_headers, refusal
 from dispatcher.emulator.state import State
 from dispatcher.emulator.wire import JSON_TYPE, VARY, Headers, Reply, Request, html_reply, not_found
@@ -33,6 +35,7 @@ class Emulator:
         self._clock = clock
         self._admin = Admin(self.state)
         self._management = Management(self.state)
+        self._legacy = legacy.LegacySends(Recipients(self.state.messages), self.state.authority)
 
     def handle(self, request: Request) -> Reply:
         """Answers one HTTP request."""
@@ -44,6 +47,8 @@ class Emulator:
         wire: Wire
         if path == "/batch":
             wire = "batch"
+        elif path in legacy.PATHS:
+            wire = "legacy"
         elif path in TOKEN_PATHS:
             wire = "oauth"
         else:
@@ -83,6 +88,8 @@ class Emulator:
         arrivals: list[Arrival]
         if wire == "batch":
             reply, arrivals = answer_batch(request, self.state.messages, self.state.authority, now, trouble)
+        elif wire == "legacy":
+            reply, arrivals = self._legacy.answer(request, now, trouble)
         else:
             reply, arrivals = self._single(project or "", request, now, trouble)
         if arrivals:
@@ -115,6 +122,10 @@ class Emulator:
             reply = said(word_of(rule))
             listed = extra_headers("", rule.retry_after, rule.retry_after_form, now).items()
             reply.headers += [(name.lower(), value) for name, value in listed]
+            self.state.ledger.refuse(wire, reply.status)
+            return reply
+        if wire == "legacy" and (rule.error or rule.status is not None):
+            reply = legacy.whole_answer(rule, now)
             self.state.ledger.refuse(wire, reply.status)
             return reply
         if rule.error:

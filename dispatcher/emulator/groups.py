@@ -75,6 +75,7 @@ class Groups:
             known = self._registry.project(project)
             del known.groups[group.name], known.keys[group.key]
             known.tokens[group.key] = "unregistered"
+            known.ended.add(group.key)
         return group
 
     def _named(self, project: str, name: str, key: str) -> Group | Denied:

@@ -129,9 +129,9 @@ class Messages:
             return Answered(200, success_body(f"projects/{project}/messages/fake_message_id"), arrival)
         if shared:
             arrival.recipients = self.registry.reached(project, arrival.kind, value)
-        return Answered(200, success_body(self._name(project, kind, now)), arrival)
+        return Answered(200, success_body(self.name(project, kind, now)), arrival)
 
-    def _name(self, project: str, kind: str, now: float) -> str:
+    def name(self, project: str, kind: str, now: float) -> str:
         """A name that no other message has; topics get bare digits (v1 wire rules, section 6)."""
         micros = self._micros = max(self._micros + 1, int(now * 1e6))
         if kind in ("token", "fid"):

@@ -56,6 +56,8 @@ class ProjectState(msgspec.Struct):
         follows: the topics of each token, with the day on which it was subscribed.
         apps: what is known of imported tokens.
         groups, keys: device groups by name and by notification key.
+        ended: notification keys whose last member has gone.
+        canonical: tokens that have a newer one, and which that is; legacy sends tell it.
     """
 
     tokens: dict[str, KnownAs] = {}
@@ -65,6 +67,8 @@ class ProjectState(msgspec.Struct):
     apps: dict[str, App] = {}
     groups: dict[str, Group] = {}
     keys: dict[str, Group] = {}
+    ended: set[str] = set()
+    canonical: dict[str, str] = {}
 
 
 class _Followed:

@@ -7,6 +7,7 @@ made it has passed it on. Times are Unix seconds on the Redis clock unless a nam
 
 from dispatcher.model.answer import Disposition, Fate, Outcome, SendError, SendResponse
 from dispatcher.model.job import (
+    KIND_LETTERS,
     MANAGEMENT,
     Attempt,
     Batch,
@@ -34,6 +35,7 @@ from dispatcher.model.names import (
 
 __all__ = [
     "DEAD_STATUSES",
+    "KIND_LETTERS",
     "LANES",
     "MANAGEMENT",
     "STREAMS",

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from dispatcher.model.names import ErrorCode, Lane, OnUnknown, Stream, TargetKind
+
+KIND_LETTERS: dict[TargetKind, str] = {
+    "token": "t",
+    "topic": "o",
+    "condition": "c",
+    "fid": "f",
+    "group": "g",
+    "apns_token": "a",
+    "subscription": "s",
+    "group_name": "n",
+    "service": "v",
+}
+"""What a `Target.key` of this kind begins with."""
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -21,9 +34,10 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     def key(self) -> str:
         """The member that stands for this target in the shared set of pauses.
 
-        Hashed (80 bits): tokens are secrets of a kind and up to a kilobyte long, topics are not short either.
+        Hashed (80 bits): tokens are secrets of a kind and up to a kilobyte long, topics are not short either. The
+        letter before it is the kind's own: a token may read like a topic.
         """
-        return self.kind[0] + blake2b(self.value.encode(), digest_size=10).hexdigest()
+        return KIND_LETTERS[self.kind] + blake2b(self.value.encode(), digest_size=10).hexdigest()
 
 
 MANAGEMENT = Target("service", "management")
@@ -38,8 +52,14 @@ class Attempt(msgspec.Struct, array_like=True, gc=False):
     code: str
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+_Place = Annotated[int, msgspec.Meta(ge=0, lt=1000)]
+
+
 class JobState(msgspec.Struct, omit_defaults=True, gc=False):
     """`_state`: what a job carries through the delayed set, so that any worker can go on with it.
+
+    Anybody who can write a job can write this: what is decoded is held to what a worker could have written.
 
     Attributes:
         id: entry id of the first enqueueing; the origin of deduplication and the default job id.
@@ -56,18 +76,18 @@ class JobState(msgspec.Struct, omit_defaults=True, gc=False):
         history: the sends so far, newest last, at most 10.
     """
 
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,20}\Z")]
     lane: Lane
-    at: float
-    sends: int = 0
-    counted: int = 0
-    throttled: int = 0
-    held: int = 0
-    places: list[int] = []
-    slot: float = 0.0
+    at: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+    sends: _Count = 0
+    counted: _Count = 0
+    throttled: _Count = 0
+    held: _Count = 0
+    places: Annotated[list[_Place], msgspec.Meta(max_length=1000)] = []
+    slot: Annotated[float, msgspec.Meta(ge=0, le=1e11)] = 0.0
     duplicate: bool = False
-    replay: int = 0
-    history: list[Attempt] = []
+    replay: _Count = 0
+    history: Annotated[list[Attempt], msgspec.Meta(max_length=100)] = []
 
 
 class Refusal(msgspec.Struct, gc=False):
@@ -146,6 +166,8 @@ class Job(msgspec.Struct, gc=False):
         operation: what a management job asks for; "": it is a message.
         request: the checked request of a management job.
         parcel: what it may share a call with; jobs of one batch agree in it. "": messages, which all may.
+        legacy: what `message` says in the keys of the legacy protocol it goes out by, as members of a JSON object; None:
+            it goes out as it is.
         unknown_fields: entry fields this version does not know; passed over and counted.
         warnings: what looks wrong in `message`; it is sent all the same.
         refusal: set if the job is malformed; then nothing else but identity is to be relied on.
@@ -176,6 +198,7 @@ class Job(msgspec.Struct, gc=False):
     operation: str = ""
     request: msgspec.Struct | None = None
     parcel: str = ""
+    legacy: bytes | None = None
     unknown_fields: int = 0
     warnings: tuple[Caution, ...] = ()
     refusal: Refusal | None = None

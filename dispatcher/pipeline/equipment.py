@@ -6,18 +6,22 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from dispatcher.errors import SettingsError
 from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.store import login_of
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
-from dispatcher.transport.auth import Credential
+from dispatcher.transport.auth import Credential, FileToken, StaticToken
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.keyring import Keyring
+from dispatcher.transport.legacy import LegacyTransport
 from dispatcher.transport.management import ManagementTransport, Services
 from dispatcher.transport.route import Route
+from dispatcher.transport.secret_file import SecretFile
 from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
 from dispatcher.transport.v1 import V1Transport
@@ -57,7 +61,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     Raises:
         SettingsError: the file with the password of Redis cannot be read.
     """
-    address = parse_url(settings.require_redis_url(), settings.redis_password_file)
+    address = parse_url(settings.require_redis_url(), **login_of(settings))
     found = {"password of Redis": address.password or ""}
     for project in ("", *settings.tabled_projects):
         values = settings.project(project) if project else settings
@@ -74,7 +78,7 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         SettingsError: its CA file will not do.
     """
     route = route_of(settings)
-    if settings.http_version == "1.1" or settings.transport == "batch":
+    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy"):
         return None
     only = settings.http_version == "2"
     plain = urlsplit(settings.fcm_endpoint).scheme == "http"
@@ -96,6 +100,8 @@ def make_transport(
 ) -> Transport:
     """The wire that a project's settings ask for."""
     timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
+    if settings.transport == "legacy":
+        return LegacyTransport(session, settings.legacy_base, timeouts, observe)
     v1 = V1Transport(session, settings.fcm_endpoint, timeouts, observe, http2)
     if settings.transport == "v1":
         return v1
@@ -111,16 +117,20 @@ def make_errands(
     session: Session,
     observe: Observe,
     credential: Credential,
+    key: SecretFile | None,
 ) -> Errands:
-    """What carries out a project's management jobs."""
+    """What carries out a project's management jobs: with its access token, else with its server key."""
+    server_key = key is not None and isinstance(credential, StaticToken) and not credential.current
     services = Services(
         iid=settings.iid_base,
         fcm=settings.fcm_endpoint,
         groups=settings.legacy_base,
         sender_id=settings.sender_id,
+        server_key=server_key,
     )
     transport = ManagementTransport(session, services, settings.request_timeout_s, observe)
-    return Errands(transport, credential, settings.subscriptions_per_s)
+    signer = FileToken(key) if server_key and key is not None else credential
+    return Errands(transport, signer, settings.subscriptions_per_s)
 
 
 class Outfitter:
@@ -152,17 +162,26 @@ class Outfitter:
         """A project that has a credential.
 
         Raises:
-            SettingsError: its CA file will not do.
+            SettingsError: its CA file will not do, or it lacks the server key that its wire asks for.
         """
         settings = self._settings.project(project)
+        key = self._keyring.legacy.get(project)
+        signer = None
+        if settings.transport == "legacy":
+            if key is None:
+                raise SettingsError(
+                    f"DISPATCHER_LEGACY_KEY_FILE is not set for {project}, and DISPATCHER_TRANSPORT=legacy needs it: name a "
+                    "file that holds the server key and nothing else; in the project's own table it is legacy_key_file"
+                )
+            signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))
         http2 = make_http2(settings, self._observe)
         if http2 is not None:
             self._sessions.adopt(http2)
         transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
-        errands = make_errands(settings, session, self._observe, credential)
-        return Project(settings, transport, credential, errands, self._keyring.legacy.get(project))
+        errands = make_errands(settings, session, self._observe, credential, key)
+        return Project(settings, transport, credential, errands, key, signer=signer)
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

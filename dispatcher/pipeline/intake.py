@@ -15,18 +15,20 @@ from contextlib import contextmanager
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
-from dispatcher.model import STREAMS, Action, Batch, Disposition, Job, SendResponse, Status, Stream
+from dispatcher.model import STREAMS, Action, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
-from dispatcher.pipeline.concluding import dedup_origin
-from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out
+from dispatcher.pipeline.effects import dedup_origin
+from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out, unsent_batch
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.resettling import Resettling
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.warned import Warned
 from dispatcher.policy.lanes import FairShare
 from dispatcher.policy.orders import Orders
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
+from dispatcher.policy.settle import doubted_state
 from dispatcher.protocol.job import decode_entry
 from dispatcher.queue.reading import Entry
 from dispatcher.queue.store import Queue
@@ -84,6 +86,7 @@ class Intake:
         self._share = share
         self._packing = packing
         self._settling = settling
+        self._resettling = Resettling(queue, settling, log)
         self._metrics = metrics
         self._log = log
         self._warned = Warned(metrics, log)
@@ -137,7 +140,13 @@ class Intake:
             self._rest_until.pop(key, None)
 
     async def accept(
-        self, project: Project, stream: Stream, entries: Sequence[Entry], epoch: int, *, alone: bool = False
+        self,
+        project: Project,
+        stream: Stream,
+        entries: Sequence[Entry],
+        epoch: int,
+        *,
+        suspects: bool = False,
     ) -> None:
         """Decode entries that are this worker's now and hand each on.
 
@@ -146,11 +155,17 @@ class Intake:
             stream: where they stand.
             entries: as read or reclaimed.
             epoch: the lease epoch under which they became this worker's.
-            alone: they share no batch with others (suspects).
+            suspects: a worker has died that had them: they share no batch with others, and may have been sent.
         """
         limits = project.limits
         project_id = project.id
+        entries = await self._resettling.rest(project, stream, entries)
+        if not entries:
+            return
         jobs = [decode_entry(project_id, stream, entry_id, fields, limits) for entry_id, fields in entries]
+        if suspects:
+            for job in jobs:
+                job.state = doubted_state(job)
         messages = nbytes = most = largest = unknown = 0
         warned: list[Job] = []
         for job in jobs:
@@ -182,7 +197,7 @@ class Intake:
         ]
         if len(ready) != len(jobs):
             ready = await self._sort(project, stream, jobs, epoch, now)
-        if alone:
+        if suspects:
             packer = Packer(project.packer.batch_size, 0.0)
             loop_now = asyncio.get_running_loop().time()
             project.enqueue([*packer.add(ready, loop_now, epoch), *packer.flush()])
@@ -274,12 +289,17 @@ class Intake:
                         self._rest_until[key] = loop.time() + POLL_S
                         if not entries:
                             self._quiet.add(key)
+                    entries = self._settling.recall.unheld(loop.time(), project.held[stream], entries)
                     if entries:
                         await self.accept(project, stream, entries, epoch)
             except QueueError as error:
                 project.reconcile = True
                 self._failed(error)
-                await asyncio.sleep(ERROR_REST_S)
+                if not self._queue.server.cluster:
+                    await asyncio.sleep(ERROR_REST_S)
+                # Of a Cluster one server is away: the projects of the others are read on.
+                for lane in STREAMS:
+                    self._rest_until[project.id, lane] = loop.time() + ERROR_REST_S
 
     def _choose(self, loop_now: float) -> tuple[Project, Stream, int] | None:
         """The next read: (project, stream, entries to ask for); None: nothing to read or no room."""
@@ -350,9 +370,11 @@ class Intake:
                     # Each stream may bring so many at once, and they share one room.
                     count = max(1, min(FIRST_READ, min(counts.values()) // len(keys)))
                     found = await self._queue.wait(keys, count, BLOCK_MS)
-                    for project_id, stream, entries in found:
+                    for project_id, stream, read in found:
                         self._quiet.discard((project_id, stream))
-                        await self.accept(self._projects[project_id], stream, entries, epochs[project_id])
+                        project = self._projects[project_id]
+                        entries = self._settling.recall.unheld(loop.time(), project.held[stream], read)
+                        await self.accept(project, stream, entries, epochs[project_id])
             except QueueError as error:
                 for project_id in epochs:
                     self._projects[project_id].reconcile = True
@@ -363,6 +385,7 @@ class Intake:
                 self._room_changed.set()
 
     def _failed(self, error: QueueError) -> None:
+        self._settling.recall.doubt(asyncio.get_running_loop().time())
         if not self._failing:
             self._failing = True
             self._log.error("queue_unavailable", error=str(error))
@@ -371,15 +394,3 @@ class Intake:
         if self._failing:
             self._failing = False
             self._log.info("queue_back")
-
-
-def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:
-    """Jobs that go to settling without a send, as a batch."""
-    return Batch(
-        project.id,
-        stream,
-        jobs,
-        size=sum(len(job.values) or 1 for job in jobs),
-        nbytes=sum(job.nbytes for job in jobs),
-        epoch=epoch,
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from dispatcher.model import Action, Batch, Disposition, Job, Status
+from dispatcher.model import Action, Batch, Disposition, Job, Status, Stream
+from dispatcher.pipeline.project import Project
 from dispatcher.policy.orders import Orders
 
 DOOMED = Disposition(
@@ -85,4 +86,16 @@ def _part(batch: Batch, jobs: list[Job]) -> Batch:
         jobs=jobs,
         size=sum(len(job.values) or 1 for job in jobs),
         nbytes=sum(job.nbytes for job in jobs),
+    )
+
+
+def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:
+    """Jobs that go to settling without a send, as a batch."""
+    return Batch(
+        project.id,
+        stream,
+        jobs,
+        size=sum(len(job.values) or 1 for job in jobs),
+        nbytes=sum(job.nbytes for job in jobs),
+        epoch=epoch,
     )

@@ -19,9 +19,11 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.job import DecodeLimits
+from dispatcher.protocol.legacy import MOST_RECIPIENTS
 from dispatcher.protocol.operation import parcel_limit
 from dispatcher.protocol.rules import Checks
 from dispatcher.settings import ProjectSettings
+from dispatcher.settings.model import WIRES
 from dispatcher.transport.auth import Credential
 from dispatcher.transport.secret_file import SecretFile
 from dispatcher.transport.wire import Transport
@@ -89,8 +91,9 @@ class Project:
     Args:
         settings: what holds for this project.
         transport: the wire it is sent over.
-        credential: what signs its requests.
+        credential: its own, which signs requests to the services of today.
         errands: its management jobs.
+        signer: what signs its messages, which on a legacy wire is the server key; None: `credential`.
         legacy_key: the server key for legacy services; None: it has none.
     """
 
@@ -101,11 +104,14 @@ class Project:
         credential: Credential,
         errands: Errands,
         legacy_key: SecretFile | None = None,
+        *,
+        signer: Credential | None = None,
     ) -> None:
         self.id = settings.id
         self.settings = settings
         self.transport = transport
         self.credential = credential
+        self.signer = signer or credential
         self.errands = errands
         self.legacy_key = legacy_key
         self.limits = DecodeLimits(
@@ -116,12 +122,15 @@ class Project:
                 topic_payload_limit=settings.topic_payload_limit,
                 narrow_keys=settings.reserved_keys == "narrow",
             ),
+            legacy="legacy" if settings.transport == "legacy" else None,
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
         self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000, parcel_limit)
         # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
-        self._concurrency = {wire: Concurrency(settings.concurrency(wire)) for wire in ("batch", "v1")}
+        self._concurrency: dict[str, Concurrency] = {
+            wire: Concurrency(settings.concurrency(wire)) for wire in WIRES
+        }
         self.reading_turns = LaneTurns()
         self.sending_turns = LaneTurns()
         self.budget = RetryBudget()
@@ -217,4 +226,7 @@ class Project:
 def batch_limit(settings: ProjectSettings) -> int:
     """Messages in a batch: no more than the burst that the quota allows, or it would wait for it in vain."""
     burst = settings.quota_per_minute * settings.quota_use / 60 * BURST_S
-    return max(1, min(settings.batch_size, int(burst)))
+    most = settings.batch_size
+    if settings.transport == "legacy" and "batch_size" not in settings.model_fields_set:
+        most = MOST_RECIPIENTS  # the default is what the batch wire can take
+    return max(1, min(most, int(burst)))

@@ -214,7 +214,7 @@ class Sending:
             return Finished(project, batch, [NO_ANSWER] * batch.size, presets)
         numbers = [number for number in range(batch.size) if number not in presets] if presets else None
         try:
-            token = await project.credential.token()
+            token = await project.signer.token()
         except CredentialsError as error:
             answers = spread(batch, numbers, no_credential(error, batch.size))
             return Finished(project, batch, answers, presets)
@@ -224,7 +224,7 @@ class Sending:
             return None
         responses = await self._calling.call(
             project.transport,
-            project.credential,
+            project.signer,
             batch if numbers is None else batch.subset(numbers),
             token,
             at_once=need,

@@ -18,17 +18,12 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, ErrorCode, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
-from dispatcher.pipeline.concluding import (
-    Conclusion,
-    Context,
-    conclude,
-    conclude_accepted,
-    conclude_unsent,
-    restrict,
-    survey,
-)
+from dispatcher.pipeline.concluding import conclude, conclude_accepted, conclude_unsent, restrict
+from dispatcher.pipeline.effects import Conclusion, Context
 from dispatcher.pipeline.ordering import sort_out
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.recall import Recall
+from dispatcher.pipeline.surveying import survey
 from dispatcher.policy.circuit import open_for
 from dispatcher.policy.health import Answers
 from dispatcher.policy.room import Room
@@ -38,6 +33,9 @@ from dispatcher.telemetry.metrics import Metrics
 
 RUNNERS = 4
 """Settlements under way at a time: Redis works on one, the next are on their way to and from it."""
+
+MOST_RUNNERS = 256
+"""Where they wait for a server of a Cluster that is away, others take their places for the projects of the rest."""
 
 WAITING = 64
 """Batches that may wait here before sending is held back."""
@@ -103,6 +101,11 @@ class Settling:
         self._log = log
         self._finished: asyncio.Queue[Finished] = asyncio.Queue(WAITING)
         self._failing = False
+        self.recall = Recall()
+        self._runners: set[asyncio.Task[None]] = set()
+        # Those that wait for Redis.
+        self._stuck: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
 
     async def put(self, finished: Finished) -> None:
         """Hand a batch over; waits while WAITING of them are here."""
@@ -110,9 +113,23 @@ class Settling:
 
     async def run(self) -> None:
         """Settle what comes; ends by being cancelled, after `drained`."""
-        async with asyncio.TaskGroup() as runners:
+        async with asyncio.TaskGroup() as self._tasks:
             for _ in range(RUNNERS):
-                runners.create_task(self._run())
+                self._add_runner()
+
+    def _add_runner(self) -> None:
+        assert self._tasks is not None  # noqa: S101 - only runners and `run` come here
+        runner = self._tasks.create_task(self._run(), name="settling")
+        self._runners.add(runner)
+        runner.add_done_callback(self._runners.discard)
+
+    def _is_stuck(self, task: asyncio.Task[None] | None) -> None:
+        """A runner waits for Redis: if no other is left, one more takes its place."""
+        if task in self._runners and task not in self._stuck:
+            self._stuck.add(task)
+            crowd = len(self._runners)
+            if self._queue.server.cluster and len(self._stuck) >= crowd and crowd < MOST_RUNNERS:
+                self._add_runner()
 
     async def drained(self) -> None:
         """Wait until everything that was put is in Redis."""
@@ -164,23 +181,27 @@ class Settling:
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat an idempotent call to Redis until it is answered."""
         rest = RETRY_FIRST_S
-        while True:
-            if cancelled():
-                raise asyncio.CancelledError
-            try:
-                result = await call()
-            except QueueError as error:
-                if not self._failing:
-                    self._failing = True
-                    self._log.error("settling_waits_for_redis", error=str(error))
-                await asyncio.sleep(rest)
-                rest = min(rest * 2, RETRY_MOST_S)
-            else:
-                self._failing = False
-                return result
+        try:
+            while True:
+                if cancelled():
+                    raise asyncio.CancelledError
+                try:
+                    result = await call()
+                except QueueError as error:
+                    if not self._failing:
+                        self._failing = True
+                        self._log.error("settling_waits_for_redis", error=str(error))
+                    self._is_stuck(asyncio.current_task())
+                    await asyncio.sleep(rest)
+                    rest = min(rest * 2, RETRY_MOST_S)
+                else:
+                    self._failing = False
+                    return result
+        finally:
+            self._stuck.discard(asyncio.current_task())
 
     async def _run(self) -> None:
-        while not cancelled():
+        while not cancelled() and len(self._runners) - len(self._stuck) <= RUNNERS:
             finished = await self._finished.get()
             try:
                 await self._settle(finished)
@@ -231,6 +252,7 @@ class Settling:
             reply.stale = []
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
+        self.recall.note(batch, outcomes, conclusion.items, reply.stale)
         self._count(project, batch, conclusion, reply)
 
     def _tells(self, finished: Finished, conclusion: Conclusion) -> bool:
@@ -268,7 +290,7 @@ class Settling:
         """What the answers say together of the project, before each is judged on its own."""
         project, batch = finished.project, finished.batch
         sent = batch.size - len(finished.presets)
-        answers = Answers(sent) if all_good else survey(batch, finished.responses)
+        answers = Answers(sent) if all_good else survey(batch, finished.responses, finished.presets)
         findings = project.health.feed(loop_now, answers)
         if findings.congested:
             if project.concurrency.congested(loop_now):

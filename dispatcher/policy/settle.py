@@ -150,6 +150,12 @@ def next_state(job: Job, disposition: Disposition, error: SendError, now: float)
     )
 
 
+def doubted_state(job: Job) -> JobState:
+    """The state of a job that a worker had when it died: whether that one sent it nobody knows, and a send may repeat it."""
+    state = job.state or JobState(job.entry_id, job.lane, job.enqueued_at)
+    return msgspec.structs.replace(state, duplicate=True)
+
+
 def together(waiting: Iterable[tuple[int, Disposition]]) -> list[tuple[list[int], Disposition]]:
     """Which recipients of one multicast job wait as one job, so that a failed request does not become 500 entries.
 

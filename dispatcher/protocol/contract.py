@@ -115,7 +115,10 @@ OUTCOME_FIELDS = (
     Field("reason", "the same for people"),
     Field("message_id", "FCM's name for the message"),
     Field("http_status", "of the last answer"),
-    Field("possible_duplicate", "`true`: an earlier send of it may have arrived too"),
+    Field(
+        "possible_duplicate",
+        "`true`: an earlier send of it may have arrived too; also of every job that a worker had when it died",
+    ),
     Field("replacement_token", "the token to keep instead of this one, or that an import gave"),
     Field("duplicate_of", "entry id of the job that had the `dedup_key` first"),
     Field("replay", "which replay of a dead letter this is; absent in the first run"),

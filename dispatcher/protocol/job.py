@@ -15,6 +15,7 @@ import orjson
 
 from dispatcher.model import ErrorCode, Job, JobState, Refusal, Stream
 from dispatcher.protocol.contract import JOB_FIELDS
+from dispatcher.protocol.legacy_message import LegacyWire, translate
 from dispatcher.protocol.message import Content, read_message, target_of
 from dispatcher.protocol.operation import LISTED, OPERATIONS, encode_request, read_operation
 from dispatcher.protocol.rules import DEFAULTS, Checks, refuse
@@ -41,12 +42,14 @@ class DecodeLimits(msgspec.Struct, frozen=True):
         default_expiry_s: seconds from enqueueing to expiry where the job names none.
         strict: refuse what FCM would; otherwise let FCM judge.
         checks: how disputed rules are read, if `strict`.
+        legacy: the legacy protocol that messages are going to be translated to; None: they go out as they are.
     """
 
     max_job_bytes: int = 262_144
     default_expiry_s: float = 86_400.0
     strict: bool = True
     checks: Checks = DEFAULTS
+    legacy: LegacyWire | None = None
 
 
 def decode_entry(
@@ -90,12 +93,24 @@ def decode_entry(
                 )
                 if read.warnings:
                     job.warnings = read.warnings
+                if limits.legacy is not None:
+                    _translate(job, limits.legacy)
                 return job
     job = _blank(project, stream, entry_id, fields, limits)
     given = dict(zip(fields[::2], fields[1::2], strict=True))
     job.unknown_fields = len(given.keys() - _KNOWN)
     job.refusal = _identify(job, given, limits) or _size_fault(job, limits) or _fill(job, given, limits)
+    if job.refusal is None and limits.legacy is not None and not job.operation:
+        _translate(job, limits.legacy)
     return job
+
+
+def _translate(job: Job, wire: LegacyWire) -> None:
+    found = translate(job, wire)
+    if isinstance(found, Refusal):
+        job.refusal = found
+    else:
+        job.legacy = found
 
 
 def identify(project: str, stream: Stream, entry_id: str, fields: list[bytes], limits: DecodeLimits) -> Job:
@@ -196,9 +211,11 @@ def _operation(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
 def _misplaced(job: Job) -> Refusal | None:
     """`_state` names the places of the recipients that are left: one for each, or it is not the dispatcher's."""
     places = job.state.places if job.state is not None else []
-    if not places or (len(places) == len(job.values) and min(places) >= 0):
-        return None
     found = f"{len(places)} places for {len(job.values)} tokens"
+    if not places or len(places) == len(job.values):
+        if not any(map(int.__ge__, places, places[1:])):
+            return None
+        found = "places out of order"
     return refuse(ErrorCode.INVALID_ARGUMENT, "_state", found, "leave it to the dispatcher")
 
 

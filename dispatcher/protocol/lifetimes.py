@@ -14,10 +14,12 @@ from typing import Any
 import msgspec
 
 from dispatcher.model import Job, Lifetimes
-from dispatcher.protocol.rules import seconds_of
+from dispatcher.protocol.rules import TTL_LIMIT, seconds_of
 from dispatcher.protocol.schema import Message
 
-_DIGITS = 12  # more are no time that anybody means
+DIGITS = 12
+"""Of a number of seconds; more are no time that anybody means."""
+
 _NOTHING = Lifetimes()
 _EXPIRATION = "apns-expiration"
 decode_layer = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -77,6 +79,27 @@ def in_time(job: Job, lifetimes: Lifetimes, now: float) -> bytes:
     return message
 
 
+def seconds_left(job: Job, lifetimes: Lifetimes, now: float) -> int | None:
+    """The same for a wire that knows one lifetime for all platforms: the shortest of what is left; None: nothing said.
+
+    Args:
+        job: to be sent.
+        lifetimes: its own.
+        now: the time of the send.
+    """
+    passed = max(0.0, now - max(job.enqueued_at, job.deliver_at)) if job.sends else 0.0
+    most = job.expires_at - now
+    least = float("inf")
+    for seconds in (lifetimes.android, lifetimes.web, lifetimes.android_v2):
+        if 0 <= seconds < least:
+            least = seconds
+    # Seconds pass for these; a moment stands where it is.
+    least -= passed
+    if 0 <= lifetimes.apns_until < least + now:
+        least = lifetimes.apns_until - now
+    return int(max(0.0, min(least, most, TTL_LIMIT))) if least != float("inf") else None
+
+
 def _left(seconds: float, passed: float, most: float) -> int:
     """Whole seconds that are left; FCM rounds fractions down too."""
     return int(max(0.0, min(seconds - passed, most)))
@@ -106,7 +129,7 @@ def _seconds(duration: Any) -> float:
 
 
 def _whole(text: Any) -> float:
-    fits = isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= _DIGITS
+    fits = isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= DIGITS
     return float(text) if fits else -1.0
 
 

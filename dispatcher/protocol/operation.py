@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+import orjson
 
 from dispatcher.model import ErrorCode, Job, Refusal, TargetKind
 from dispatcher.protocol.condition import TOPIC_NAME
@@ -222,7 +223,7 @@ def encode_operation(operation: str, request: Mapping[str, Any], job_id: str = "
         ValueError: there is no such operation, or the request is not as it wants it; the sentence names the field.
     """
     try:
-        raw = msgspec.json.encode(dict(request))
+        raw = orjson.dumps(dict(request))  # msgspec would write bytes as base64: another token
     except (TypeError, ValueError) as error:
         raise ValueError(f"request: {error} (of {operation})") from None
     read = read_operation(operation, raw)

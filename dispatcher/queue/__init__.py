@@ -9,6 +9,7 @@ Where to find what:
     store.py        Queue: one worker's view of Redis, composed of the parts below
     connection.py   Server: one way of calling commands and scripts, errors mapped, commands counted
     cluster.py      the same over Redis Cluster
+    rights.py       the least rights of each task, as ACL SETUSER wants them
     address.py, opening.py       what a Redis URL means; from it to a Server
     faults.py, script.py         the client's errors in ours; Lua files as values
     keys.py         names of keys

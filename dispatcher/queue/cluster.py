@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
-from redis.exceptions import AskError, MovedError, TryAgainError
+from redis.exceptions import AskError, MovedError, SlotNotCoveredError, TryAgainError
 
 from dispatcher.queue.address import Address
 from dispatcher.queue.connection import BLOCK_TIMEOUT, CALL_TIMEOUT, Arg, Command, Server, client_options
 from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script
 from dispatcher.queue.script import Script
 
-_KEYLESS = {"TIME", "INFO", "SCAN", "PING"}
+_KEYLESS = {"TIME", "INFO", "SCAN", "PING", "CLUSTER"}
 _MOVES = 4
 """Tries of a call that finds its slot moving."""
 _KEY_AT_2 = {"XINFO", "XGROUP", "OBJECT"}
@@ -46,9 +46,20 @@ class ClusterServer(Server):
         self._client = _client(address, CALL_TIMEOUT)
         self._blocking = _client(address, BLOCK_TIMEOUT)
 
-    async def _send(self, client: Any, key: str | None, command: Sequence[Arg]) -> Any:
+    async def _node(self, client: Any, key: str | None) -> Any:
+        """Who has the slot of this key; None: anybody."""
         await client.initialize()
-        node = client.get_default_node() if key is None else client.get_node_from_key(key)
+        if key is None:
+            return client.get_default_node()
+        try:
+            return client.get_node_from_key(key)
+        except SlotNotCoveredError:
+            # A server that has lost a slot says where it is now; one that nobody had, nobody tells us of.
+            await client.nodes_manager.initialize()
+            return client.get_node_from_key(key)
+
+    async def _send(self, client: Any, key: str | None, command: Sequence[Arg]) -> Any:
+        node = await self._node(client, key)
         # The client follows MOVED and ASK, and waits for TRYAGAIN (resharding): in these cases the command
         # was not carried out.
         return await client.execute_command(*command, target_nodes=node)
@@ -74,18 +85,17 @@ class ClusterServer(Server):
         if not commands:
             return []
         self.commands += len(commands)
-        try:
-            await self._client.initialize()
-            by_node: dict[str, list[int]] = {}
-            nodes = {}
-            for number, command in enumerate(commands):
-                key = key_of(command)
-                node = self._client.get_default_node() if key is None else self._client.get_node_from_key(key)
-                nodes[node.name] = node
-                by_node.setdefault(node.name, []).append(number)
-        except REDIS_ERRORS as error:
-            raise self.failed(error) from error
         replies: list[Any] = [None] * len(commands)
+        by_node: dict[str, list[int]] = {}
+        nodes = {}
+        for number, command in enumerate(commands):
+            try:
+                node = await self._node(self._client, key_of(command))
+            except REDIS_ERRORS as error:
+                replies[number] = self.failed(error)
+                continue
+            nodes[node.name] = node
+            by_node.setdefault(node.name, []).append(number)
 
         async def ask(node: Any, numbers: list[int]) -> None:
             pipe = self._client.pipeline()
@@ -125,8 +135,7 @@ class ClusterServer(Server):
         try:
             for _ in range(_MOVES):
                 self.commands += 2
-                await self._client.initialize()
-                node = self._client.get_node_from_key(keys[0])
+                node = await self._node(self._client, keys[0])
                 # The client's own pipeline refuses WAIT, and follows a slot that moves on another connection.
                 both = [PipelineCommand(0, name, text, *tail), PipelineCommand(1, "WAIT", replicas, wait_ms)]
                 await node.execute_pipeline(both)

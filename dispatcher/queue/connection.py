@@ -50,8 +50,18 @@ def client_options(address: Address, timeout: float) -> dict[str, Any]:
         "driver_info": None,
     }
     if address.tls:
-        options["ssl"] = True
+        options |= tls_options(address)
     return options
+
+
+def tls_options(address: Address) -> dict[str, Any]:
+    """TLS as arguments of the client: always verified, by the system's certificates and those of `ca_file`."""
+    return {
+        "ssl": True,
+        "ssl_ca_certs": address.ca_file or None,
+        "ssl_certfile": address.cert_file or None,
+        "ssl_keyfile": address.key_file or None,
+    }
 
 
 class Server(ABC):
@@ -232,6 +242,8 @@ def _client(address: Address, timeout: float) -> Any:  # the client's own method
             name: options[name] for name in ("protocol", "retry", "driver_info", "socket_connect_timeout")
         }
         asked["socket_timeout"] = CALL_TIMEOUT
+        if address.tls:
+            asked |= tls_options(address)
         sentinels: Any = Sentinel
         sentinel = sentinels(address.hosts, sentinel_kwargs=asked)
         client = sentinel.master_for(address.master, **options)

@@ -59,15 +59,24 @@ class Control(msgspec.Struct, gc=False):
 class ControlTable(Access):
     """The control hashes."""
 
-    async def controls(self, projects: Sequence[str]) -> dict[str, Control]:
-        """Read the control hash of each project, in one round trip."""
+    async def controls(self, projects: Sequence[str], *, partial: bool = False) -> dict[str, Control]:
+        """Read the control hash of each project, in one round trip.
+
+        Args:
+            projects: Firebase project ids.
+            partial: leave those out whose server (of a Cluster) did not answer, unless it is all of them.
+        """
         now = self.server.clock.now() if self.server.clock.known else await self.server.time()
         commands: list[Command] = [("HGETALL", self.keys.control(project)) for project in projects]
         found = {}
+        failure: QueueError | None = None
         for project, reply in zip(projects, await self.server.pipeline(commands), strict=True):
             if isinstance(reply, QueueError):
-                raise reply
-            found[project] = _control(reply, now)
+                failure = reply
+            else:
+                found[project] = _control(reply, now)
+        if failure is not None and not (partial and found):
+            raise failure
         return found
 
     async def set_verdict(self, project: str, name: str, value: str, ttl_s: float) -> None:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import msgspec
 
-from dispatcher.errors import QueueMisconfigured
+from dispatcher.errors import QueueError, QueueMisconfigured, QueueUnavailable
 from dispatcher.queue.access import Access
+from dispatcher.queue.faults import COVERAGE_MEND
+from dispatcher.queue.rights import keys_of, probes
 from dispatcher.queue.script import Script
 
 OLDEST = (6, 2)
 """The oldest server we can work with: ZMSCORE, XPENDING IDLE, XTRIM MINID."""
 
 _RIGHTS = Script("rights")
+_SLOTS = 16_384
 
 
 class ServerReport(msgspec.Struct):
-    """What the server says of itself.
+    """What the server says of itself; of a Cluster, what its servers say together.
 
     Attributes:
-        version: as `7.0.15`.
+        version: as `7.0.15`; the oldest.
         mode: `standalone`, `sentinel` or `cluster`.
-        policy: `maxmemory_policy`.
-        maxmemory: bytes; 0: no limit.
-        aof: append-only file on.
+        policy: `maxmemory_policy`; where servers differ, all of them.
+        maxmemory: bytes; 0: no limit; the smallest.
+        aof: append-only file on, everywhere.
         findings: sentences for the operator, gravest first; empty: all is well.
+        cautions: the same, of what is a matter of taste to some.
     """
 
     version: str
@@ -34,6 +39,7 @@ class ServerReport(msgspec.Struct):
     maxmemory: int
     aof: bool
     findings: list[str]
+    cautions: list[str]
 
 
 class Health(Access):
@@ -49,28 +55,96 @@ class Health(Access):
         pairs = [(int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))) for facts in servers]
         return max(pairs, key=lambda pair: (pair[0] / pair[1] if pair[1] else 0.0, pair[0]))
 
-    async def check_server(self) -> ServerReport:
-        """Look at version, eviction policy, persistence and rights.
+    async def check_server(self, projects: Sequence[str] = ()) -> ServerReport:
+        """Look at version, eviction policy, persistence, coverage and rights.
+
+        Args:
+            projects: those whose keys are to be used; rights are tried on them. None: on keys like theirs.
 
         Raises:
-            QueueMisconfigured: it cannot do this work at all (older than 6.2, no scripts, no rights).
+            QueueMisconfigured: it cannot do this work at all (older than 6.2, evicts, no scripts, no rights).
+            QueueUnavailable: it cannot do it now (a replica, a Cluster with a slot that no server holds).
         """
-        facts = _facts(await self.server.call("INFO"))
-        version = facts.get("redis_version", "0.0")
-        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-            raise QueueMisconfigured(f"Redis {version} is too old: 6.2 is needed, 7.4 or newer recommended")
-        if facts.get("redis_mode") == "cluster" and not self.server.cluster:
-            raise QueueMisconfigured(
-                "this server is part of a Cluster: use redis+cluster://host,host as DISPATCHER_REDIS_URL"
-            )
-        await self.server.eval(_RIGHTS, (self.keys.prefix("check") + "nothing",), ())
+        servers = [_facts(info) for info in await self.server.infos("default")]
+        for facts in servers:
+            _refuse(facts, cluster=self.server.cluster)
+        if self.server.cluster:
+            _refuse_uncovered(_facts(await self.server.call("CLUSTER", "INFO")))
+        for project in projects or ("check",):
+            await self._check_rights(project)
+        whole = servers[0]
         return ServerReport(
-            version=version,
-            mode="cluster" if self.server.cluster else facts.get("redis_mode", "standalone"),
-            policy=facts.get("maxmemory_policy", ""),
-            maxmemory=int(facts.get("maxmemory", 0)),
-            aof=facts.get("aof_enabled") == "1",
-            findings=_findings(facts),
+            version=min((facts.get("redis_version", "0.0") for facts in servers), key=_numbers),
+            mode="cluster" if self.server.cluster else whole.get("redis_mode", "standalone"),
+            policy=" and ".join(sorted({facts.get("maxmemory_policy", "") for facts in servers})),
+            maxmemory=min(int(facts.get("maxmemory", 0)) for facts in servers),
+            aof=all(facts.get("aof_enabled") == "1" for facts in servers),
+            findings=list(dict.fromkeys(text for facts in servers for text in _findings(facts))),
+            cautions=list(dict.fromkeys(text for facts in servers for text in _cautions(facts))),
+        )
+
+    async def _check_rights(self, project: str) -> None:
+        """See that this user may run every command and use every key that a worker needs.
+
+        Raises:
+            QueueMisconfigured: it may not; all that is missing is named.
+        """
+        names = keys_of(self.keys, project)
+        replies = await self.server.pipeline([("EXISTS", name) for name in names])
+        for name, reply in zip(names, replies, strict=True):
+            # That EXISTS itself may not be run is told below, with whatever else is missing.
+            if isinstance(reply, QueueMisconfigured) and "keys used as arguments" in str(reply):
+                raise QueueMisconfigured(
+                    f"this user of Redis may not use the key {name}: ACL SETUSER ... ~{self.keys.prefix(project)}*"
+                )
+            if isinstance(reply, QueueError) and not isinstance(reply, QueueMisconfigured):
+                raise reply
+        await self.server.call("SCAN", 0, "COUNT", 1)
+        refused = [name.decode() for name in await self.server.eval(_RIGHTS, names[:1], probes(names[0]))]
+        if refused:
+            grants = " ".join(f"+{name}" for name in refused)
+            raise QueueMisconfigured(f"this user of Redis lacks rights: ACL SETUSER ... {grants}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:3])
+
+
+def _refuse(facts: dict[str, str], *, cluster: bool) -> None:
+    """What no job may be trusted to.
+
+    Raises:
+        QueueMisconfigured: for good.
+        QueueUnavailable: as it stands at the moment.
+    """
+    version = facts.get("redis_version", "0.0")
+    if _numbers(version)[:2] < OLDEST:
+        raise QueueMisconfigured(f"Redis {version} is too old: 6.2 is needed, 7.4 or newer recommended")
+    if facts.get("redis_mode") == "cluster" and not cluster:
+        raise QueueMisconfigured(
+            "this server is part of a Cluster: use redis+cluster://host,host as DISPATCHER_REDIS_URL"
+        )
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys"):
+        raise QueueMisconfigured(
+            f"maxmemory-policy is {policy}: a full Redis would throw jobs away; set it to noeviction"
+        )
+    if facts.get("role") == "slave":
+        raise QueueUnavailable(
+            "this Redis is a replica and takes no writes: point DISPATCHER_REDIS_URL at the master, or use redis+sentinel://"
+        )
+
+
+def _refuse_uncovered(facts: dict[str, str]) -> None:
+    held = min(int(facts.get(f"cluster_slots_{state}", _SLOTS)) for state in ("assigned", "ok"))
+    if held < _SLOTS:
+        raise QueueUnavailable(
+            f"{_SLOTS - held} of the {_SLOTS} slots of this Redis Cluster are held by no server that answers: "
+            f"{COVERAGE_MEND}"
+        )
+    if facts.get("cluster_state", "ok") != "ok":
+        raise QueueUnavailable(
+            "this Redis Cluster is down (cluster_state): see redis-cli --cluster check HOST:PORT"
         )
 
 
@@ -79,16 +153,17 @@ def _facts(info: bytes) -> dict[str, str]:
     return {name: value for name, sep, value in lines if sep}
 
 
+def _cautions(facts: dict[str, str]) -> list[str]:
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return []
+    text = f"maxmemory-policy is {policy}: a full Redis would drop leases and deduplication keys, and messages be sent twice"
+    return [f"{text}; set it to noeviction"]
+
+
 def _findings(facts: dict[str, str]) -> list[str]:
     # From INFO, not from CONFIG, which managed services forbid.
     findings = []
-    policy = facts.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        findings.append(f"maxmemory-policy is {policy}: a full Redis throws jobs away; set it to noeviction")
-    if facts.get("role") == "slave":
-        findings.append(
-            "this server is a replica and takes no writes: point DISPATCHER_REDIS_URL at the master, or use Sentinel"
-        )
     if facts.get("aof_enabled") != "1":
         findings.append(
             "appendonly is off: a restart of Redis loses jobs; set appendonly yes, appendfsync everysec"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
+import msgspec
+
 from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS
 from dispatcher.queue.access import Access
@@ -13,6 +15,18 @@ from dispatcher.queue.script import Script
 
 _ACQUIRE = Script("acquire")
 _LEAVE = Script("leave")
+
+
+class Renewal(msgspec.Struct):
+    """What became of the leases that were to be prolonged; all others are.
+
+    Attributes:
+        lost: projects whose lease was gone: stop sending, acquire a new epoch, reconcile.
+        unknown: projects whose server did not answer (one server of a Cluster): not prolonged as far as anybody knows.
+    """
+
+    lost: set[str]
+    unknown: dict[str, QueueError]
 
 
 class Leases(Access):
@@ -29,27 +43,19 @@ class Leases(Access):
         time = await self.server.eval(_ACQUIRE, (key,), (epoch, round(lease_s * 1000)))
         return self.server.clock.note(sent, int(time[0]) + int(time[1]) / 1e6)
 
-    async def renew(self, projects: Sequence[str], lease_s: float) -> list[str]:
-        """Prolong the leases of these projects, in one round trip.
-
-        Returns:
-            The projects whose lease was gone: stop sending, acquire a new epoch, reconcile.
-        """
+    async def renew(self, projects: Sequence[str], lease_s: float) -> Renewal:
+        """Prolong the leases of these projects, in one round trip."""
         ms = round(lease_s * 1000)
         replies = await self.server.pipeline(
             [("PEXPIRE", self.keys.lease(project, self.consumer), ms) for project in projects]
         )
-        lost = []
-        failure: QueueError | None = None
+        renewal = Renewal(set(), {})
         for project, reply in zip(projects, replies, strict=True):
             if isinstance(reply, QueueError):
-                failure = reply
+                renewal.unknown[project] = reply
             elif not reply:
-                lost.append(project)
-        if failure is not None:
-            # Which of them are prolonged is then not known well enough to send by it.
-            raise failure
-        return lost
+                renewal.lost.add(project)
+        return renewal
 
     async def leave(self, project: str, epoch: int) -> bool:
         """Drop the lease, and each of this consumer's groups where it has nothing pending.

@@ -83,5 +83,5 @@ class Membership(Access):
 
     async def resign(self, project: str, group: str) -> None:
         """Remove this member from the group, if it has nothing unacknowledged."""
-        names = (self.keys.outcomes(project), self.keys.lease(project, self.consumer))
+        names = (self.keys.outcomes(project),)
         await self.server.eval(_FORGET, names, (group, self.consumer))

@@ -33,14 +33,16 @@ class PausedTarget(msgspec.Struct):
     """A target that FCM throttled.
 
     Attributes:
-        key: `Target.key`: its kind's first letter and a hash.
+        key: `Target.key`: its kind's letter and a hash.
         for_s: seconds until its pause is over.
         queue_s: seconds until its next free slot: as long is its queue.
+        free_at: that slot, Redis clock in seconds.
     """
 
     key: str
     for_s: float
     queue_s: float
+    free_at: float
 
 
 class Overview(Access):
@@ -65,6 +67,13 @@ class Overview(Access):
             if isinstance(ms, int) and ms > 0:
                 found.setdefault(project, {})[worker] = ms / 1000
         return sorted(projects), found
+
+    async def knows(self, project: str) -> bool:
+        """Whether a worker or a producer has ever had to do with this project here."""
+        keys = self.keys
+        names = [keys.stream(project, stream) for stream in STREAMS]
+        names += (keys.delayed(project), keys.outcomes(project), keys.dead(project))
+        return bool(await self.server.call("EXISTS", *names))
 
     async def workers(self, project: str, leases: dict[str, float]) -> list[WorkerFacts]:
         """The workers of a project, the dead ones with jobs too.
@@ -100,7 +109,10 @@ class Overview(Access):
             member, at = reply[number].decode(), float(reply[number + 1]) / 1000 - now
             name, _, until = member.partition("|")
             (ends if until else free)[name] = at
-        found = [PausedTarget(name, round(ends.get(name, 0.0), 1), round(at, 1)) for name, at in free.items()]
+        found = [
+            PausedTarget(name, round(ends.get(name, 0.0), 1), round(at, 1), at + now)
+            for name, at in free.items()
+        ]
         return found[:limit], len(found)
 
     async def recent_outcomes(

@@ -27,6 +27,9 @@ Entry = tuple[str, list[bytes]]
 class Reading(Access):
     """Reads of the work streams, each counted as a delivery to this consumer."""
 
+    _pause_s = _POLL[0]
+    """Between the polls of an idle Cluster."""
+
     async def read(self, project: str, stream: Stream, count: int) -> list[Entry]:
         """Take up to `count` new entries of one lane without waiting; creates the group at 0 if it is missing.
 
@@ -91,27 +94,31 @@ class Reading(Access):
         self, lanes: Sequence[tuple[str, Stream]], count: int, block_ms: int
     ) -> list[tuple[str, Stream, list[Entry]]]:
         deadline = monotonic() + block_ms / 1000
-        pause = _POLL[0]
-        commands = [self._read_command(project, stream, count) for project, stream in lanes]
+        failures: dict[tuple[str, Stream], QueueError] = {}
         while True:
             taken = []
-            failure: QueueError | None = None
-            for (project, stream), reply in zip(lanes, await self.server.pipeline(commands), strict=True):
+            # One server's failure keeps nobody from what the others have.
+            asked = [lane for lane in lanes if lane not in failures]
+            commands = [self._read_command(project, stream, count) for project, stream in asked]
+            for (project, stream), reply in zip(asked, await self.server.pipeline(commands), strict=True):
                 if isinstance(reply, QueueError):
                     if is_missing_group(reply):
                         await self.create_group(project, stream)
                     else:
-                        failure = reply
+                        failures[project, stream] = reply
                 elif reply:
                     taken.append((project, stream, entries(reply[0][1])))
-            # What was taken is taken: one node's failure must not lose another's entries.
-            if failure is not None and not taken:
-                raise failure
-            left = deadline - monotonic()
-            if taken or left <= 0:
+            if taken:
+                self._pause_s = _POLL[0]
                 return taken
-            await asyncio.sleep(min(left, pause * uniform(0.5, 1.0)))  # noqa: S311 - spread, no secret
-            pause = min(pause * 2, _POLL[1])
+            left = deadline - monotonic()
+            if left <= 0 or len(failures) == len(lanes):
+                for failure in failures.values():
+                    raise failure
+                return taken
+            # Carried from one wait to the next: what has long been idle is asked four times a second.
+            await asyncio.sleep(min(left, self._pause_s * uniform(0.5, 1.0)))  # noqa: S311 - spread, no secret
+            self._pause_s = min(self._pause_s * 2, _POLL[1])
 
 
 def entries(reply: list[Any]) -> list[Entry]:

@@ -70,6 +70,29 @@ class Search(Access):
             if cursor == b"0":
                 return
 
+    async def waiting_between(self, project: str, first: float, last: float, most: int) -> list[Waiting]:
+        """Jobs that are due within a span, at most so many.
+
+        Args:
+            project: Firebase project id.
+            first: Redis clock, seconds.
+            last: likewise; both ends count.
+            most: jobs at most.
+        """
+        key, span = self.keys.delayed(project), (round(first * 1000), round(last * 1000))
+        found = await self.server.call("ZRANGEBYSCORE", key, *span, "WITHSCORES", "LIMIT", 0, most)
+        members = found[::2]
+        if not members:
+            return []
+        jobs = []
+        texts = await self.server.call("HMGET", self.keys.delayed_jobs(project), *members)
+        for text, score in zip(texts, found[1::2], strict=True):
+            waiting = _delayed(text) if text is not None else None
+            if waiting is not None:
+                waiting.due = float(score) / 1000
+                jobs.append(waiting)
+        return jobs
+
     async def holder(self, project: str, stream: Stream, entry_id: str) -> str:
         """The worker that has read an entry and not settled it; "": nobody."""
         key = self.keys.stream(project, stream)

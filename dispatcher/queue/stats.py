@@ -49,20 +49,29 @@ class ProjectStats(msgspec.Struct):
 class Stats(Access):
     """Counting."""
 
-    async def stats(self, projects: Sequence[str]) -> dict[str, ProjectStats]:
-        """Count what waits in each of these projects, in one round trip."""
+    async def stats(self, projects: Sequence[str], *, partial: bool = False) -> dict[str, ProjectStats]:
+        """Count what waits in each of these projects, in one round trip.
+
+        Args:
+            projects: Firebase project ids.
+            partial: leave those out whose server (of a Cluster) did not answer, unless it is all of them.
+        """
         now = self.server.clock.now() if self.server.clock.known else await self.server.time()
         asked = [self._questions(project, now) for project in projects]
         answers = iter(await self.server.pipeline([command for commands in asked for command in commands]))
         found = {}
+        failure: QueueError | None = None
         for project, commands in zip(projects, asked, strict=True):
             replies = [next(answers) for _ in commands]
-            for number, reply in enumerate(replies):
-                if isinstance(reply, QueueError):
-                    if "NOGROUP" not in str(reply):
-                        raise reply
-                    replies[number] = [0]  # nobody has read of this stream yet
-            found[project] = _stats(replies, now)
+            # Nobody has read of a stream yet that has no group.
+            replies = [[0] if isinstance(r, QueueError) and "NOGROUP" in str(r) else r for r in replies]
+            errors = [reply for reply in replies if isinstance(reply, QueueError)]
+            if errors:
+                failure = errors[0]
+            else:
+                found[project] = _stats(replies, now)
+        if failure is not None and not (partial and found):
+            raise failure
         return found
 
     def _questions(self, project: str, now: float) -> list[Command]:

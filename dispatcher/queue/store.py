@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Unpack
 
+from dispatcher.queue.address import Login
 from dispatcher.queue.circuit import Circuit
 from dispatcher.queue.control import ControlTable
 from dispatcher.queue.dedup import Dedup
@@ -58,21 +59,19 @@ class Queue(
     """
 
     @classmethod
-    def at(
-        cls, url: str, *, consumer: str, namespace: str = "fcm", password_file: Path | None = None
-    ) -> Queue:
+    def at(cls, url: str, *, consumer: str, namespace: str = "fcm", **login: Unpack[Login]) -> Queue:
         """Make a queue; no connection is made before the first command.
 
         Args:
             url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/master/0`, `redis+cluster://h1,h2`.
             consumer: a name no other process has or had, e.g. host name, pid and a random part.
             namespace: what keys begin with.
-            password_file: file whose content is the password; wins over one in the URL.
+            login: files with the password and certificates; see `Login`.
 
         Raises:
-            SettingsError: the URL cannot be read.
+            SettingsError: the URL or a file cannot be read.
         """
-        return cls(open_server(url, password_file), Keys(namespace), consumer)
+        return cls(open_server(url, **login), Keys(namespace), consumer)
 
     def now(self) -> float:
         """The Redis clock, in Unix seconds, estimated since the last reply that carried it."""

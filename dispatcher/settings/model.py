@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -23,17 +23,21 @@ GOOGLE_FCM = "https://fcm.googleapis.com"
 GOOGLE_IID = "https://iid.googleapis.com"
 GOOGLE_XMPP = "fcm-xmpp.googleapis.com:5235"
 
+Wire = Literal["batch", "v1", "legacy"]
+WIRES: tuple[Wire, ...] = get_args(Wire)
+"""The wires that messages go out by, as metrics and settings name them."""
+
 _YEAR_S = 366 * 86400.0
 
 
 class ProjectValues(BaseModel):
     """What can be set for all projects, and otherwise for one in its own table `[projects."id"]`."""
 
-    transport: Annotated[
-        Literal["auto", "batch", "v1"], OneOf(("auto", "batch", "v1"), ("legacy", "xmpp"))
-    ] = Field(
-        default="auto",
-        description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none",
+    transport: Annotated[Literal["auto", "batch", "v1", "legacy"], OneOf(("auto", *WIRES), ("xmpp",))] = (
+        Field(
+            default="auto",
+            description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none. `legacy`: `/fcm/send` of a compatible server",
+        )
     )
     fcm_endpoint: Annotated[str, Endpoint()] = Field(
         default=GOOGLE_FCM, description="Base URL of FCM, of a gateway or of the emulator"
@@ -68,14 +72,15 @@ class ProjectValues(BaseModel):
     )
     legacy_key_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="File that holds the server key for legacy services; read again when it changes",
+        description="File that holds the server key for legacy services; `legacy` needs it, and management jobs are signed with it where `CREDENTIALS` is `none`. Read again when it changes",
     )
     http_version: Annotated[Literal["auto", "1.1", "2"], OneOf(("auto", "1.1", "2"))] = Field(
         default="auto",
         description="HTTP that `v1` speaks. `auto`: 2 over TLS where the server has it; `2`: nothing else, and over `http://` too",
     )
     batch_size: Annotated[int, Whole(1, 500)] = Field(
-        default=500, description="Most messages in one `batch` request"
+        default=500,
+        description="Most messages in one `batch` request; if set, also recipients of one `legacy` call, else 1000",
     )
     linger_ms: Annotated[float, Duration(0, 10_000, 0.001)] = Field(
         default=20.0, description="How long a batch waits to become full"
@@ -83,7 +88,7 @@ class ProjectValues(BaseModel):
     max_concurrent_requests: Annotated[int | None, Whole(1, 20_000)] = Field(
         default=None,
         description="Most requests of a project in flight at once (streams over HTTP/2)",
-        json_schema_extra={"shown": "64 for `batch`, 1000 for `v1`"},
+        json_schema_extra={"shown": "1000 for `v1`, 64 for others"},
     )
     request_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
         default=15.0, description="Time a request may take; FCM asks senders for at least 10"
@@ -157,9 +162,9 @@ class ProjectValues(BaseModel):
         """Where the legacy HTTP service is, and device groups."""
         return self.legacy_endpoint or self.fcm_endpoint
 
-    def concurrency(self, transport: Literal["batch", "v1"]) -> int:
+    def concurrency(self, transport: Wire) -> int:
         """Most requests in flight at once over this wire (streams over HTTP/2)."""
-        return self.max_concurrent_requests or (64 if transport == "batch" else 1000)
+        return self.max_concurrent_requests or (1000 if transport == "v1" else 64)
 
 
 class ProjectSettings(ProjectValues):
@@ -186,10 +191,22 @@ class Settings(ProjectValues, BaseSettings):
 
     redis_url: Annotated[SecretStr, RedisUrl()] = Field(
         default=SecretStr(""),
-        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://h1,h2/master/0` or `redis+cluster://h1,h2`",
+        description="`redis://`, `unix://`, `redis+sentinel://h1,h2/master/0` or `redis+cluster://h1,h2`; with TLS `rediss://`, `rediss+sentinel://`, `rediss+cluster://`",
     )
     redis_password_file: Annotated[Path | None, FilePath()] = Field(
         default=None, description="File that holds the Redis password, in place of one in the URL"
+    )
+    redis_ca_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with certificates to trust for Redis beside the system's, read at the start",
+    )
+    redis_cert_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with the certificate that Redis asks its clients for, read at the start",
+    )
+    redis_key_file: Annotated[Path | None, FilePath()] = Field(
+        default=None,
+        description="PEM file with its private key, if that does not stand in DISPATCHER_REDIS_CERT_FILE",
     )
     namespace: Annotated[str, Pattern(r"[A-Za-z0-9_.:-]{1,64}", "1 to 64 letters, digits and _ . : -")] = (
         Field(default="fcm", description="First part of every Redis key")

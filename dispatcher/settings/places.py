@@ -44,12 +44,23 @@ class RedisUrl(Kind):
     """How Redis is reached. A secret: it may hold a password."""
 
     kind: ClassVar[str] = "URL"
-    schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+    schemes: ClassVar[tuple[str, ...]] = (
+        "redis",
+        "rediss",
+        "unix",
+        "redis+sentinel",
+        "redis+cluster",
+        "rediss+sentinel",
+        "rediss+cluster",
+    )
 
     @property
     @override
     def allowed(self) -> str:
-        return "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://h1,h2/master/0 or redis+cluster://h1,h2"
+        return (
+            "redis://host:6379/0, unix:///path, redis+sentinel://h1,h2/master/0 or redis+cluster://h1,h2; "
+            "with TLS rediss://, rediss+sentinel://, rediss+cluster://"
+        )
 
     @override
     def read(self, raw: object) -> SecretStr:

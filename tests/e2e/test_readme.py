@@ -107,13 +107,3 @@ def test_the_examples_of_management(running, tmp_path, monkeypatch):
 
 def shell_blocks():
     return re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-
-
-def test_the_shell_examples(running):
-    text = README.read_text(encoding="utf-8")
-    commands = re.findall(r"`dispatcher ((?:send|outcomes) [^`]*)`", text)
-    assert len(commands) == 2
-    for command in commands:
-        ran = running.run(*command.split())
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert " accepted " in ran.stdout

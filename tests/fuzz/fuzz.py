@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+import legacy
 import orjson
 from corpus import (
     ANSWERS,
@@ -35,9 +36,10 @@ from corpus import (
     wrong,
 )
 from services import fuzz_management_answer, fuzz_management_request
+from verdicts import judged
 
 from dispatcher.errors import MultipartError
-from dispatcher.model import Fate, Job, JobState, Refusal, SendError
+from dispatcher.model import Fate, Job, JobState, Refusal
 from dispatcher.policy.classify import classify
 from dispatcher.protocol import answer, batch, condition, job, message, multipart
 from dispatcher.protocol.rules import Checks
@@ -53,6 +55,9 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "batch request": (MultipartError,),  # the same, and no boundary in the Content-Type
     "batch answer": (),
     "v1 answer": (),
+    "legacy answer": (),
+    "legacy call": (),
+    "legacy message": (),
     "management answer": (),
     "management request": (),
 }
@@ -197,13 +202,6 @@ def fuzz_answer(rng: random.Random) -> tuple[object, Callable[[], str]]:
     return (status, retry_after, date, body), run
 
 
-def judged(error: SendError) -> None:
-    """What follows from it is within bounds."""
-    assert error.retry_after is None or 0 <= error.retry_after <= 1e9
-    assert len(error.reason) <= 1000
-    classify(error, "token")
-
-
 TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] = {
     "message": fuzz_message,
     "condition": fuzz_condition,
@@ -212,6 +210,9 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "batch request": fuzz_batch_request,
     "batch answer": fuzz_batch_answer,
     "v1 answer": fuzz_answer,
+    "legacy answer": legacy.fuzz_answer,
+    "legacy call": legacy.fuzz_call,
+    "legacy message": legacy.fuzz_translation,
     "management answer": fuzz_management_answer,
     "management request": fuzz_management_request,
 }
@@ -219,12 +220,15 @@ SHARES = {
     "message": 25,
     "condition": 5,
     "job": 15,
-    "multipart": 15,
+    "multipart": 10,
     "batch request": 5,
-    "batch answer": 15,
+    "batch answer": 10,
     "v1 answer": 10,
-    "management answer": 6,
-    "management request": 4,
+    "legacy answer": 6,
+    "legacy call": 3,
+    "legacy message": 5,
+    "management answer": 4,
+    "management request": 2,
 }
 """Of 100 inputs; all together are one million in `make fuzz`."""
 

@@ -47,12 +47,16 @@ class Controller(Duty):
 
     async def round(self) -> float | None:
         """Look once."""
-        for project_id, control in (await self._queue.controls(list(self._projects))).items():
-            project = self._projects.get(project_id)
-            if project is not None:  # gone meanwhile
+        controls = await self._queue.controls(list(self._projects), partial=True)
+
+        async def follow(project: Project) -> None:
+            if self._projects.get(project.id) is project:  # else gone meanwhile
+                control = controls[project.id]
                 self._obey(project, control)
                 await self._pause(project, control)
                 await self._verdict(project, control)
+
+        await self.for_each([p for p in self._projects.values() if p.id in controls], follow)
         return None
 
     def _obey(self, project: Project, control: Control) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
 
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import DispatcherError
 from dispatcher.pipeline.cancellation import cancelled
+from dispatcher.pipeline.project import Project
 
 
 class Duty(ABC):
@@ -40,6 +42,21 @@ class Duty(ABC):
                 if asked is not None:
                     rest = min(rest, asked)
             await asyncio.sleep(rest * random.uniform(0.8, 1.0))  # noqa: S311 - spreading, not secrecy
+
+    async def for_each(self, projects: Iterable[Project], do: Callable[[Project], Awaitable[object]]) -> None:
+        """Do it for one project after the other; where one's server is away, the others have their turn.
+
+        Raises:
+            DispatcherError: the first failure, when all have had it.
+        """
+        failure: DispatcherError | None = None
+        for project in list(projects):
+            try:
+                await do(project)
+            except DispatcherError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     @abstractmethod
     async def round(self) -> float | None:

@@ -38,14 +38,16 @@ class Janitor(Duty):
 
     async def round(self) -> float | None:
         """Trim once."""
-        for project in list(self._projects.values()):
-            keep = project.settings
-            await self._trim(project, "outcomes", keep.outcomes_retention_s, keep.outcomes_max_entries)
-            await self._trim(project, "dead", keep.dead_retention_s, keep.dead_max_entries)
-            await self._watch_readers(project)
-            await self._queue.prune_pauses(project.id)
-            await self._queue.forget_dead(project.id)
+        await self.for_each(self._projects.values(), self._tidy)
         return None
+
+    async def _tidy(self, project: Project) -> None:
+        keep = project.settings
+        await self._trim(project, "outcomes", keep.outcomes_retention_s, keep.outcomes_max_entries)
+        await self._trim(project, "dead", keep.dead_retention_s, keep.dead_max_entries)
+        await self._watch_readers(project)
+        await self._queue.prune_pauses(project.id)
+        await self._queue.forget_dead(project.id)
 
     async def _watch_readers(self, project: Project) -> None:
         unread = await self._queue.unread(project.id)

@@ -101,7 +101,7 @@ class KeyWatcher(Duty):
         if project is None or project.leaving or not project.unauthorized:
             return
         try:
-            await project.credential.renew(project.credential.current)
+            await project.signer.renew(project.signer.current)
             await self._queue.hasten(project_id)
         except (CredentialsError, QueueError) as error:
             self._log.warning("credential_not_tried", project=project_id, error=str(error))

@@ -46,11 +46,9 @@ class LeaseKeeper(Duty):
         held = [project for project in self._projects.values() if project.lease.ever_held]
         # From before the call was sent: Redis may have counted from then.
         asked = loop.time()
-        lost = (
-            set(await self._queue.renew([project.id for project in held], self._lease_s)) if held else set()
-        )
+        renewal = await self._queue.renew([project.id for project in held], self._lease_s)
         for project in held:
-            if project.id not in lost:
+            if project.id not in renewal.lost and project.id not in renewal.unknown:
                 lease = project.lease
                 if not lease.holds(asked):
                     # Redis kept it while we could not know: sending stops in such a gap, reclaiming starts anew.
@@ -58,15 +56,17 @@ class LeaseKeeper(Duty):
                     project.reconcile = True
                 lease.valid_until = asked + self._lease_s
                 project.awaken()
-        for project in list(self._projects.values()):
-            # Projects go while this waits for Redis.
-            if self._projects.get(project.id) is project and (
-                project.id in lost or not project.lease.ever_held
-            ):
-                await self._acquire(project)
+        await self.for_each(
+            [p for p in self._projects.values() if p.id in renewal.lost or not p.lease.ever_held],
+            self._acquire,
+        )
+        for failure in renewal.unknown.values():
+            raise failure
         return None
 
     async def _acquire(self, project: Project) -> None:
+        if self._projects.get(project.id) is not project:
+            return  # projects go while this waits for Redis
         lease = project.lease
         if lease.ever_held:
             self._metrics.leases_lost.of(project.id).inc()

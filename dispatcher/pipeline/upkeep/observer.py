@@ -64,7 +64,7 @@ class Observer(Duty):
         # Down until this round has its answer: an error leaves it so.
         up = metrics.redis_up.of()
         try:
-            stats = await self._queue.stats(list(self._projects))
+            stats = await self._queue.stats(list(self._projects), partial=True)
         except BaseException:
             up.set(0)
             if loop.time() - self.redis_seen_at > STALE_S:

@@ -28,13 +28,15 @@ class Promoter(Duty):
         super().__init__(LOOK_S, log)
         self._queue = queue
         self._projects = projects
+        self._rest = LOOK_S
 
     async def round(self) -> float | None:
         """Promote once in each project; soon again where more is due."""
-        rest = LOOK_S
-        for project in list(self._projects.values()):
-            promotion = await self._queue.promote(project.id)
-            if promotion.paused or promotion.next_due is None:
-                continue
-            rest = min(rest, max(SOONEST_S, promotion.next_due - promotion.now))
-        return rest
+        self._rest = LOOK_S
+        await self.for_each(self._projects.values(), self._promote)
+        return self._rest
+
+    async def _promote(self, project: Project) -> None:
+        promotion = await self._queue.promote(project.id)
+        if not promotion.paused and promotion.next_due is not None:
+            self._rest = min(self._rest, max(SOONEST_S, promotion.next_due - promotion.now))

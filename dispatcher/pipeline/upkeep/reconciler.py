@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from dispatcher.model import STREAMS, Stream
 from dispatcher.pipeline.intake import Intake
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.settling import Settling
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.queue.store import Queue
 
@@ -24,16 +25,23 @@ class Reconciler(Duty):
         queue: this worker's view of Redis.
         projects: all projects served.
         intake: decodes what is adopted.
+        settling: settles again what a failover took back.
         log: the worker's.
     """
 
     def __init__(
-        self, queue: Queue, projects: dict[str, Project], intake: Intake, log: FilteringBoundLogger
+        self,
+        queue: Queue,
+        projects: dict[str, Project],
+        intake: Intake,
+        settling: Settling,
+        log: FilteringBoundLogger,
     ) -> None:
         super().__init__(LOOK_S, log)
         self._queue = queue
         self._projects = projects
         self._intake = intake
+        self._settling = settling
         self._next = 0.0
 
     async def round(self) -> float | None:
@@ -44,16 +52,24 @@ class Reconciler(Duty):
         everyone = now >= self._next
         if everyone:
             self._next = now + EVERY_S
-        for project in list(self._projects.values()):
-            if (everyone or project.reconcile) and project.lease.holds(now) and not project.leaving:
-                project.reconcile = False
-                try:
-                    for stream in STREAMS:
-                        await self._reconcile(project, stream)
-                except BaseException:
-                    project.reconcile = True
-                    raise
+        await self.for_each(
+            [
+                project
+                for project in self._projects.values()
+                if (everyone or project.reconcile) and project.lease.holds(now) and not project.leaving
+            ],
+            self._compare,
+        )
         return None
+
+    async def _compare(self, project: Project) -> None:
+        project.reconcile = False
+        try:
+            for stream in STREAMS:
+                await self._reconcile(project, stream)
+        except BaseException:
+            project.reconcile = True
+            raise
 
     async def _reconcile(self, project: Project, stream: Stream) -> None:
         epoch = project.lease.epoch
@@ -69,7 +85,14 @@ class Reconciler(Duty):
             with self._intake.reading():
                 page = ids[start : start + ADOPT_AT_ONCE]
                 adopted = await self._queue.adopt(project.id, stream, epoch, page)
-                if adopted:
-                    self._log.info("entries_adopted", project=project.id, stream=stream, jobs=len(adopted))
-                    entries = [(entry_id, fields) for entry_id, fields, _ in adopted]
-                    await self._intake.accept(project, stream, entries, epoch)
+                if not adopted:
+                    continue
+                self._log.info("entries_adopted", project=project.id, stream=stream, jobs=len(adopted))
+                # Taken over from the dead by a call whose reply got lost: they are tried apart, as suspects are.
+                suspects = [entry_id for entry_id, _, crashes in adopted if crashes]
+                if suspects:
+                    await self._queue.release(project.id, stream, suspects)
+                entries = [(entry_id, fields) for entry_id, fields, crashes in adopted if not crashes]
+                # What is here again though it was settled: a failover has taken that back.
+                self._settling.recall.doubt(asyncio.get_running_loop().time())
+                await self._intake.accept(project, stream, entries, epoch)

@@ -13,11 +13,14 @@ from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
 from dispatcher.model import Action, Disposition, ErrorCode, Status, Stream
-from dispatcher.pipeline.intake import Intake, unsent_batch
+from dispatcher.pipeline.intake import Intake
+from dispatcher.pipeline.ordering import unsent_batch
 from dispatcher.pipeline.project import Project, Watcher
+from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.pipeline.upkeep.duty import Duty
 from dispatcher.policy.room import Room
+from dispatcher.policy.settle import doubted_state
 from dispatcher.protocol.job import identify
 from dispatcher.queue.reclaim import Orphans, Reclaimed
 from dispatcher.queue.store import Queue
@@ -28,6 +31,9 @@ ALONE = 3
 
 POISON = 6
 """Deaths after which it was alone at three."""
+
+AGAIN_S = 0.5
+"""Between two looks at whether a suspect is alone."""
 
 POISONED = Disposition(
     Action.GIVE_UP,
@@ -45,6 +51,7 @@ class Recoverer(Duty):
         queue: this worker's view of Redis.
         projects: all projects served.
         intake: decodes what is reclaimed.
+        roster: hands back what must not be in the way of a suspect.
         settling: where poison goes.
         room: reclaiming waits for room as reading does.
         lease_s: life of a lease; a worker reclaims only after it has held its own that long without a gap, so
@@ -58,6 +65,7 @@ class Recoverer(Duty):
         queue: Queue,
         projects: dict[str, Project],
         intake: Intake,
+        roster: Roster,
         settling: Settling,
         room: Room,
         lease_s: float,
@@ -68,6 +76,7 @@ class Recoverer(Duty):
         self._queue = queue
         self._projects = projects
         self._intake = intake
+        self._roster = roster
         self._settling = settling
         self._room = room
         self._lease_s = lease_s
@@ -85,15 +94,15 @@ class Recoverer(Duty):
 
     async def round(self) -> float | None:
         """Begin where there is something to take over and nothing of the kind under way."""
-        for project in list(self._projects.values()):
-            if project.id in self._under_way or not self._may_claim(project):
-                continue
-            if orphans := await self._queue.orphans(project.id):
-                task = self._tasks.create_task(
-                    self._recover(project, orphans), name=f"recovering {project.id}"
-                )
-                self._under_way[project.id] = task
+        await self.for_each(self._projects.values(), self._look)
         return None
+
+    async def _look(self, project: Project) -> None:
+        if project.id in self._under_way or not self._may_claim(project):
+            return
+        if orphans := await self._queue.orphans(project.id):
+            task = self._tasks.create_task(self._recover(project, orphans), name=f"recovering {project.id}")
+            self._under_way[project.id] = task
 
     def _may_claim(self, project: Project) -> bool:
         """Whether more can be taken over now; not in a drain, whose own jobs these may be."""
@@ -163,6 +172,8 @@ class Recoverer(Duty):
                 identify(project.id, stream, entry_id, fields, project.limits)
                 for entry_id, fields in reclaimed.entries
             ]
+            for job in jobs:
+                job.state = doubted_state(job)
             self._room.take(project.id, len(jobs), sum(job.nbytes for job in jobs))
             await self._settling.put(
                 Finished(project, unsent_batch(project, stream, jobs, epoch), verdict=POISONED)
@@ -185,17 +196,23 @@ class Recoverer(Duty):
         watcher = Watcher(stream, [entry_id for entry_id, _ in reclaimed.entries])
         project.watchers.append(watcher)
         try:
-            await self._intake.accept(project, stream, reclaimed.entries, epoch, alone=True)
+            await self._intake.accept(project, stream, reclaimed.entries, epoch, suspects=True)
             # A suspect may be waiting for quota or be put back by a pause: either way it leaves in the end.
             await watcher.done.wait()
         finally:
             project.watchers.remove(watcher)
 
     async def _alone(self) -> None:
-        """Wait until nothing but suspects in hand is in this process."""
+        """Wait until nothing but suspects in hand is in this process.
+
+        What is on the wire is answered and settled; what waits for it, perhaps for minutes of a small quota, is handed
+        back for others to take over, or for this worker when it is through.
+        """
         self._intake.suspended = True
         while True:
             await self._intake.reads_done()
+            for project in list(self._projects.values()):
+                await self._roster.hand_back(project)
             watched = []
             for project in self._projects.values():
                 for stream, held in project.held.items():
@@ -205,6 +222,13 @@ class Recoverer(Duty):
                         watched.append((project, watcher))
             if not watched:
                 return
-            for project, watcher in watched:
-                await watcher.done.wait()
-                project.watchers.remove(watcher)
+            try:
+                # A batch whose lease lapsed on its way out waits again: it is handed back, too.
+                async with asyncio.timeout(AGAIN_S):
+                    for _, watcher in watched:
+                        await watcher.done.wait()
+            except TimeoutError:
+                continue
+            finally:
+                for project, watcher in watched:
+                    project.watchers.remove(watcher)

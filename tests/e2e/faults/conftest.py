@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.describe import describe
 from harness.ledger import close_books
 from harness.report import PROPERTY, line_of
 from harness.stage import LEASE_S, Stage
@@ -58,8 +59,11 @@ MakeStage = Callable[..., Awaitable[Stage]]
 
 
 @pytest.fixture
-async def make_stage(tmp_path_factory: pytest.TempPathFactory, seed: int) -> AsyncIterator[MakeStage]:
+async def make_stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> AsyncIterator[MakeStage]:
     """Start a stage with options of one's own."""
+    short = request.node.get_closest_marker("short_lease") is not None
     if not find_servers():
         if os.environ.get("CI") == "true":
             pytest.fail("no Redis server")
@@ -70,24 +74,20 @@ async def make_stage(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Asy
         async def make(**options: Any) -> Stage:
             # Short names: a unix socket's path may have a hundred characters.
             folder = tmp_path_factory.mktemp("s")
+            options.setdefault("lease_s", short_lease_s() if short else LEASE_S)
             stages.append(await stack.enter_async_context(Stage(folder, seed, **options)))
             return stages[-1]
 
         yield make
         if os.environ.get("FAULT_LOGS"):
             for stage in stages:
-                await stage.describe()
-            for worker in [worker for stage in stages for worker in stage.workers]:
-                for at, line in worker.lines:
-                    print(f"{at:.2f} {worker.name} {line}")
-                print(*worker.words, sep="\n")
+                await describe(stage)
 
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest, make_stage: MakeStage) -> Stage:
+async def stage(make_stage: MakeStage) -> Stage:
     """A plain Redis, an emulator, and no worker yet."""
-    short = request.node.get_closest_marker("short_lease") is not None
-    return await make_stage(lease_s=short_lease_s() if short else LEASE_S)
+    return await make_stage()
 
 
 Close = Callable[..., Awaitable[dict[str, Any]]]

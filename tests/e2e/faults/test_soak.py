@@ -16,7 +16,6 @@ import redis.exceptions
 from harness.gate import Gate
 from harness.proxy import Fault
 from harness.stage import Stage
-from harness.stalls import short_lease_s
 from harness.waiting import pass_time, until
 
 MINUTES = float(os.environ.get("MINUTES", "30"))
@@ -36,10 +35,11 @@ REFUSED = (
 
 
 @pytest.mark.soak
+@pytest.mark.short_lease
 @pytest.mark.timeout(MINUTES * 90 + 600)
 async def test_soak(make_stage, close, tmp_path):
     """Three workers under a steady load; every few seconds something happens to one of them, to Redis or to FCM."""
-    stage: Stage = await make_stage(redis_options=AOF, lease_s=short_lease_s())
+    stage: Stage = await make_stage(redis_options=AOF)
     await calm(stage)
     await stage.crew(3, **FLOW)
     ends = time.monotonic() + MINUTES * 60

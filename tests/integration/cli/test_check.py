@@ -1,9 +1,14 @@
 """`dispatcher check` finds what would stop a worker, and names the mend."""
 
 import json
+import threading
+import time
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from dispatcher.cli.finding import Finding, as_lines
 from dispatcher.emulator.credentials import write_credentials
 
 
@@ -26,6 +31,64 @@ def test_all_well_without_a_send(shell):
     assert credentials_line == "ok   credentials: demo-orchard-41: none needed (DISPATCHER_CREDENTIALS=none)"
 
 
+@pytest.fixture
+def endpoint(monkeypatch):
+    """A server whose clock is off by `ahead` seconds."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response_only(404)
+            if server.ahead is not None:
+                self.send_header("Date", formatdate(time.time() + server.ahead, usegmt=True))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.ahead = 0
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("DISPATCHER_FCM_ENDPOINT", server.url)
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("ahead", "side"), [(3600, "behind"), (-3600, "ahead of")])
+def test_a_clock_that_the_endpoint_does_not_share_is_told(shell, endpoint, ahead, side):
+    endpoint.ahead = ahead
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL clock: "))
+    assert f" s {side} {endpoint.url}'s: let NTP set it, or signed keys are refused" in line
+    assert abs(int(line.split(" s ")[0].rpartition(" ")[2]) - 3600) < 60
+
+
+def test_a_clock_that_the_endpoint_shares(shell, endpoint):
+    shell("check")
+    assert f"ok   clock: {endpoint.url}'s and this machine's agree within 5 s" in shell.out.splitlines()
+
+
+def test_an_endpoint_that_tells_no_time_is_no_finding(shell, endpoint):
+    endpoint.ahead = None
+    shell("check")
+    assert endpoint.url in shell.out
+    assert f"clock: {endpoint.url}" not in shell.out
+
+
+def test_of_many_good_findings_the_number_is_told_and_every_bad_one():
+    good = [Finding("credentials", f"p{n}: fetched") for n in range(30)]
+    lines = as_lines([Finding("redis", "version 7"), *good, Finding("credentials", "q: refused", ok=False)])
+    assert lines == [
+        "ok   redis: version 7",
+        "ok   credentials: 30 times well; --json lists them",
+        "FAIL credentials: q: refused",
+    ]
+
+
 def test_an_endpoint_that_is_away(shell, monkeypatch):
     monkeypatch.setenv("DISPATCHER_FCM_ENDPOINT", "http://127.0.0.1:1")
     assert shell("check") == 1
@@ -40,6 +103,14 @@ def test_a_server_that_evicts_is_not_fit(shell):
     report = json.loads(shell.out)
     assert report["ok"] is False
     assert any("noeviction" in f["text"] for f in report["findings"] if not f["ok"])
+
+
+def test_a_server_that_drops_only_what_runs_out_is_a_warning(shell):
+    shell.redis.config_set("maxmemory-policy", "volatile-lru")
+    assert shell("check", "--no-send") == 0
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("warn"))
+    assert line.startswith("warn redis: maxmemory-policy is volatile-lru: ")
+    assert line.endswith("set it to noeviction")
 
 
 def test_a_server_that_is_away(shell, monkeypatch):
@@ -91,3 +162,22 @@ def test_a_projects_own_credential_and_way_out_are_looked_at(shell, tmp_path):
     assert "missing.pem: cannot be read" in shell.out
     assert "demo-b: certificates are not looked at" in shell.out
     assert "opaque" not in shell.out
+
+
+def test_a_legacy_service_that_is_away(shell, monkeypatch, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("AAAAtest:key")
+    monkeypatch.setenv("DISPATCHER_TRANSPORT", "legacy")
+    monkeypatch.setenv("DISPATCHER_LEGACY_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("DISPATCHER_LEGACY_KEY_FILE", str(key))
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
+    assert line.startswith("FAIL endpoint: demo-orchard-41: http://127.0.0.1:1: no answer (")
+    assert line.endswith("check DISPATCHER_LEGACY_ENDPOINT, DISPATCHER_PROXY, DNS and the firewall")
+
+
+def test_a_legacy_service_without_a_key(shell, monkeypatch):
+    monkeypatch.setenv("DISPATCHER_TRANSPORT", "legacy")
+    assert shell("check") == 1
+    (line,) = (line for line in shell.out.splitlines() if line.startswith("FAIL"))
+    assert "DISPATCHER_LEGACY_KEY_FILE is not set for demo-orchard-41" in line

@@ -84,7 +84,7 @@ def test_a_letter_is_shown_whole(shell):
 def test_a_dry_run_counts_and_does_nothing(shell):
     for command in ("replay", "purge"):
         assert shell("dead", command, "--code", "poison", "--dry-run") == 0
-        assert shell.out == f"{P}: 1 dead letters with 1 messages: 1 failed poison\n"
+        assert shell.out == f"{P}: 1 dead letter with 1 message: 1 failed poison\n"
     assert shell.redis.xlen(DEAD) == 3
 
 
@@ -107,7 +107,7 @@ def test_a_replay_puts_them_back_into_their_lane(shell):
 def test_those_whose_time_is_over_stay_unless_they_get_a_new_one(shell):
     die(shell, "8-1", id="late", expires_at="1700000000")
     assert shell("dead", "replay", "8-1", "--yes") == 1
-    assert "1 stay dead: their time is over; give them a new one with --expires-in" in shell.out
+    assert "1 stays dead: its time is over; give a new one with --expires-in" in shell.out
     assert shell("dead", "replay", "8-1", "--yes", "--expires-in", "2h") == 0
     assert shell.redis.xlen(NORMAL) == 1
 

@@ -88,7 +88,7 @@ def test_resuming_tries_again_what_the_dispatcher_has_paused_by_itself(shell, co
     [
         (["--campaign", "spring"], "4 jobs with 4 messages", "cancel:campaign:spring"),
         (["--lane", "bulk"], "4 jobs with 4 messages", "cancel:lane:bulk"),
-        (["--id", "order-1"], "1 jobs with 2 messages", "cancel:id:order-1"),
+        (["--id", "order-1"], "1 job with 2 messages", "cancel:id:order-1"),
         (["--campaign", "winter"], "0 jobs with 0 messages", "cancel:campaign:winter"),
     ],
 )
@@ -132,3 +132,18 @@ def test_redis_away_is_a_failure_in_one_line(shell, monkeypatch, command):
     assert shell(*command) == 1
     assert shell.err.startswith("dispatcher: Redis cannot be reached")
     assert shell.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["pause"], ["pause", "--json"], ["cancel", "--id", "x", "--yes"]])
+def test_an_order_for_a_project_that_nobody_knows_is_given_and_doubted(shell, command):
+    assert shell(command[0], "demo-orchad-41", *command[1:]) == 0
+    assert shell.err == (
+        "dispatcher: Redis has nothing of demo-orchad-41: see that it, DISPATCHER_NAMESPACE and DISPATCHER_REDIS_URL are the workers'\n"
+    )
+    assert shell.redis.hlen("fcm:{demo-orchad-41}:control") == 1
+
+
+@pytest.mark.usefixtures("_jobs")
+def test_an_order_for_a_project_with_jobs_is_not_doubted(shell):
+    assert shell("pause", P) == 0
+    assert shell.err == ""

@@ -99,6 +99,56 @@ def test_waiting_tells_what_became_of_it(shell, redis_server, status, code):
     assert outcome["status"] == status
 
 
+def test_a_time_and_a_device_group(shell):
+    given = ("--deliver-at", "1700000000", "--expires-at", "4102444800")
+    assert shell("send", "--group", "g1", "--title", "Hi", *given) == 0
+    assert shell.out.endswith(
+        " enqueued in demo-orchard-41, lane normal, not before 2023-11-14 22:13:20 UTC\n"
+    )
+    _, fields = only_job(shell)
+    assert (fields["group"], fields["expires_at"]) == ("g1", "4102444800")
+    assert json.loads(fields["message"]) == {"notification": {"title": "Hi"}}
+
+
+def test_a_scheduled_message_waits_by_the_clock_of_redis(shell):
+    before = shell.redis.time()[0]
+    assert shell("send", "--token", "t1", "--title", "Hi", "--deliver-at", "+2h", "--expires-at", "+3h") == 0
+    after = shell.redis.time()[0] + 1
+    ((_, due),) = shell.redis.zrange("fcm:{demo-orchard-41}:delayed", 0, -1, withscores=True)
+    assert before + 7200 <= due / 1000 <= after + 7200
+    assert shell.redis.xlen(LANE) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--token", "a b"], "message.token: no token: found ' ' in 'a b'"),
+        (["--token", "a", "--token", "b\n"], "tokens: no token: found"),
+        (["--token", ""], "message: found no target"),
+        (["--topic", "a b"], "message.topic: found 'a b'; a topic has 1 to 900 characters"),
+        (["--condition", "a && b"], "message.condition: "),
+        (["--token", "a", "--topic", "b"], "message: found "),
+        (["--token", "a", "--expires-at", "1700000000"], "expires_at: found 1700000000, which is over"),
+        (["--token", "a", "--deliver-at", "+2h", "--expires-at", "+1h"], "give a later expires_at"),
+        (["--token", "a", "--data", "from=x"], "message.data"),
+    ],
+)
+def test_a_wrong_token_topic_or_time_is_refused_with_the_reason(shell, options, reason):
+    assert shell("send", "--title", "Hi", *options) == 2
+    assert shell.err.startswith("dispatcher: ")
+    assert reason in shell.err
+    assert (shell.err.count("\n"), shell.out) == (1, "")
+    assert shell.redis.keys("*") == []
+
+
+def test_redis_away_is_a_failure_in_one_line(shell, monkeypatch):
+    monkeypatch.setenv("DISPATCHER_REDIS_URL", "redis://127.0.0.1:1")
+    for options in ([], ["--wait"], ["--deliver-at", "+1h"]):
+        assert shell("send", "--token", "t1", "--title", "Hi", *options) == 1
+        assert shell.err.startswith("dispatcher: Redis cannot be reached")
+        assert (shell.err.count("\n"), shell.out) == (1, "")
+
+
 def test_waiting_in_vain_says_what_to_look_at(shell):
     assert shell("send", "--token", "t1", "--wait", "--timeout", "0.1") == 1
     assert "see that a worker serves this project" in shell.err

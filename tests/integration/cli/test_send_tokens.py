@@ -3,6 +3,10 @@
 import gzip
 import io
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -51,7 +55,7 @@ def test_the_summary_for_people(shell, tmp_path):
     assert shell("send", "--tokens", written(tmp_path, b"a\n\nb\na\n"), "--title", "Hi", "--id", "r") == 0
     first, second = shell.out.splitlines()
     assert first.startswith("2 tokens enqueued in ")
-    assert first.endswith(" as 1 jobs, r#1 to #1")
+    assert first.endswith(" as 1 job, r#1")
     assert second == "rows skipped: 1 blank, 1 repeated"
 
 
@@ -126,6 +130,50 @@ def test_a_file_without_a_token_column_is_a_failure(shell, tmp_path):
     assert jobs(shell) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("a\nb\n".encode("utf-16"), "the file is in UTF-16; make it UTF-8: iconv -f utf-16 -t utf-8"),
+        ("a\nb\n".encode("utf-32-le"), "the file is in UTF-16 or UTF-32; make it UTF-8"),
+        (gzip.compress(b"a\n")[:-6], "the gzip file is cut off or damaged; fetch it again"),
+        (b"", "no token in it"),
+        (b"\xef\xbb\xbf\r\n\r\n", "no token in it"),
+    ],
+    ids=["UTF-16", "UTF-32", "cut off at its end", "empty", "blank lines only"],
+)
+def test_a_file_that_cannot_be_read_is_a_failure_with_its_mend(shell, tmp_path, content, reason):
+    file = written(tmp_path, content)
+    assert shell("send", "--tokens", file, "--title", "Hi") == 1
+    last = shell.err.splitlines()[-1]
+    assert last.startswith(f"dispatcher: {file}: ")
+    assert reason in last
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"", "line 2: blank"),
+        (b"a", "line 2: the same token as in an earlier line"),
+        (b"b b", "line 2: no token: found ' ' in 'b b'"),
+        (b"\xe4", "line 2: no token: byte 0xe4; the file may be in another encoding than UTF-8"),
+    ],
+    ids=["blank", "repeated", "invalid", "Latin-1"],
+)
+def test_each_kind_of_bad_row_stops_the_run_if_asked(shell, tmp_path, row, reason):
+    file = written(tmp_path, b"a\n" + row + b"\nc\n")
+    assert shell("send", "--tokens", file, "--title", "Hi", "--bad-rows", "stop") == 1
+    assert shell.err.startswith(f"dispatcher: {file}: {reason}; enqueued up to line ")
+    assert shell.err.count("\n") == 1
+
+
+def test_a_time_is_every_jobs(shell, tmp_path):
+    options = ("--deliver-at", "4102444800", "--expires-at", "4102448400")
+    assert shell("send", "--tokens", written(tmp_path, lines(501)), "--title", "Hi", *options) == 0
+    assert [(job["deliver_at"], job["expires_at"]) for job in jobs(shell)] == [
+        ("4102444800", "4102448400")
+    ] * 2
+
+
 def test_a_dry_run_reads_and_enqueues_nothing(shell, tmp_path):
     assert shell("send", "--tokens", written(tmp_path, lines(700)), "--title", "Hi", "--dry-run") == 0
     assert shell.out == "700 tokens would make 2 jobs; nothing was enqueued\n"
@@ -155,6 +203,48 @@ def test_redis_away_is_a_failure_in_one_line(shell, monkeypatch, tmp_path):
     assert shell("send", "--tokens", written(tmp_path, lines(10)), "--title", "Hi") == 1
     assert shell.err.startswith("dispatcher: Redis cannot be reached")
     assert (shell.err.count("\n"), shell.out) == (1, "")
+
+
+@pytest.fixture
+def sending(shell):
+    """A run in a process of its own, that reads tokens from us."""
+    command = [sys.executable, "-m", "dispatcher", "send", "--tokens", "-", "--title", "Hi", "--wait"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        yield process
+        process.kill()
+
+
+def test_an_interrupted_run_says_where_to_go_on(shell, sending):
+    sending.stdin.write(lines(100_000))
+    sending.stdin.flush()
+    assert shell.redis.xread({LANE: "0"}, count=1, block=30_000)
+    sending.send_signal(signal.SIGINT)
+    out, err = sending.communicate(lines(100_000))
+    assert (sending.returncode, out) == (130, b"")
+    (said,) = re.findall(
+        r"interrupted: ([\d,]+) tokens enqueued, up to line (\d+): go on with --from-line (\d+)\n",
+        err.decode(),
+    )
+    tokens, last, following = (int(number.replace(",", "")) for number in said)
+    assert tokens == last == following - 1 < 200_000
+    assert last == sum(len(json.loads(job["tokens"])) for job in jobs(shell))
+
+
+def test_an_interrupted_wait_says_that_all_is_enqueued(shell, sending):
+    sending.stdin.write(lines(700))
+    sending.stdin.close()
+    sending.stdin = None
+    ids = set()
+    while len(ids) < 2:
+        ((_, entries),) = shell.redis.xread({LANE: "0"}, block=30_000)
+        ids |= {entry for entry, _ in entries}
+    sending.send_signal(signal.SIGINT)
+    _, err = sending.communicate()
+    assert sending.returncode == 130, err
+    assert re.search(
+        r"interrupted: (all 700 tokens are enqueued; 0 settled so far|700 tokens enqueued)", err.decode()
+    )
 
 
 @pytest.mark.parametrize(("bad", "code"), [(0, 0), (2, 1)])

@@ -61,6 +61,20 @@ async def test_all_lanes_count_and_other_projects_do_not(make, redis_client):
     await producer.send("another", {"token": "b"})
 
 
+async def test_what_is_scheduled_counts_when_it_is_due(make, redis_client):
+    producer = make(max_backlog=1)
+    for number in range(3):
+        later = {"deliver_at": 4102444800.0 + number, "expires_at": 4102448400.0}
+        await producer.send(PROJECT, {"token": f"t{number}"}, **later)
+    await producer.send(PROJECT, {"token": "now"})
+    with pytest.raises(QueueBusy, match="1 job of demo-orchard-41 waits, of at most 1"):
+        await producer.send(PROJECT, {"token": "now"})
+    await redis_client.delete(LANE)
+    await redis_client.xadd(f"fcm:{{{PROJECT}}}:jobs:due", {"message": "{}"})
+    with pytest.raises(QueueBusy):
+        await producer.send(PROJECT, {"token": "now"})
+
+
 async def test_what_went_in_before_there_was_no_room_is_named(make, redis_client):
     with pytest.raises(QueueBusy, match="500 of this call are in") as told:
         await make(max_backlog=700).send_many(PROJECT, [{"token": f"t{n}"} for n in range(1200)])
@@ -175,6 +189,8 @@ async def test_very_long_tokens_make_smaller_jobs(make, redis_client):
     assert len({job.dedup_key for job in found}) == len(done.ids) == len(found) > 1
     assert all(job.refusal is None and job.campaign == "spring" for job in found)
     with pytest.raises(ValueError, match="MAX_JOB_BYTES"):
+        await make(limits=DecodeLimits(max_job_bytes=2000)).multicast(PROJECT, HI, ["x" * 4000])
+    with pytest.raises(ValueError, match="no token: 300000 bytes"):
         await make().multicast(PROJECT, HI, ["x" * 300_000])
 
 

@@ -211,6 +211,29 @@ async def test_a_refused_access_token_is_renewed_once(desk, emulator, manage, se
     assert services.paths[0] == "GET /iid/info/t?details=true"
 
 
+async def test_without_an_access_token_the_server_key_signs_the_calls_and_is_read_again_when_refused(
+    desk, manage, services, tmp_path
+):
+    file = tmp_path / "server.key"
+    file.write_text("first-server-key")
+    good = "key=second-server-key"
+
+    def answer(path, body):
+        file.write_text("second-server-key")
+        known = services.calls[-1][1]["Authorization"] == good
+        return web.json_response(
+            {"application": "com.example"} if known else {"error": "no"}, status=200 if known else 401
+        )
+
+    services.answer = answer
+    await ask(desk, "token.info", {"token": "t"})
+    await manage(credentials="none", projects=PROJECT, legacy_key_file=str(file))
+    [outcome] = await desk.outcomes(1)
+    assert outcome["status"] == "done"
+    assert [headers["Authorization"] for _, headers, _ in services.calls] == ["key=first-server-key", good]
+    assert all("access_token_auth" not in headers for _, headers, _ in services.calls)
+
+
 ANSWERS = {
     "/iid/info/t": ({"application": "com.example"}, 200),
     "/iid/v1/t/rel/topics/news": ({}, 200),

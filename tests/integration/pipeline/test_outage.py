@@ -187,7 +187,7 @@ async def test_a_port_that_is_taken_is_a_wrong_setting(spawn, desk, tmp_path):
 
 
 async def test_a_redis_that_may_drop_keys_is_spoken_of(spawn, desk):
-    await desk.redis.config_set("maxmemory-policy", "allkeys-lru")
+    await desk.redis.config_set("maxmemory-policy", "volatile-lru")
     try:
         worker = spawn()
         await desk.until(lambda: any("noeviction" in line.get("finding", "") for line in worker.log()))

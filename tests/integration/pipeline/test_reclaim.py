@@ -27,6 +27,7 @@ async def test_a_job_that_was_present_at_six_deaths_is_poison(serve, desk, emula
     outcomes = {o["job"]: o for o in await desk.outcomes(2)}
     assert outcomes["good"]["status"] == "accepted"
     assert (outcomes["killer"]["status"], outcomes["killer"]["code"]) == ("failed", "poison")
+    assert [job for job, outcome in outcomes.items() if outcome.get("possible_duplicate")] == ["killer"]
     assert [a["target"] for a in emulator.arrivals()] == ["good"]
     [letter] = await desk.dead()
     assert (letter["code"], letter["id"], letter["message"]) == ("poison", "killer", '{"token": "killer"}')
@@ -37,6 +38,8 @@ async def test_suspects_that_do_nothing_are_sent_after_all(serve, desk, emulator
     await serve(lease_s=1)
     outcomes = await desk.outcomes(120)
     assert {(o["status"], o["attempts"]) for o in outcomes} == {("accepted", 1)}
+    # Whether the dead one had sent them nobody knows.
+    assert all(o["possible_duplicate"] for o in outcomes)
     requests: dict[int, int] = {}
     for arrival in emulator.arrivals():
         requests[arrival["request"]] = requests.get(arrival["request"], 0) + 1
@@ -83,6 +86,80 @@ async def test_a_suspect_of_three_deaths_is_alone_even_if_the_lease_lapses_while
     settled = {o["target"]["token"]: o["settled_at"] for o in outcomes}
     assert settled["slow"] <= settled["suspect"]
     assert [a["target"] for a in emulator.arrivals()] == ["slow", "suspect"]
+
+
+async def test_a_suspect_does_not_wait_for_what_a_small_quota_keeps_waiting(serve, desk):
+    await left_behind(desk, 3, "suspect", stream="bulk")
+    await desk.add_many("normal", [{"token": f"t-{n}"} for n in range(200)])
+    await serve(lease_s=1, quota_per_minute=120)
+    await desk.until(lambda: _ended(desk, "suspect"), 20)
+    # All of them were in this worker, and would have kept it for more than a minute.
+    assert len(await desk.recorded()) < 50
+    assert await desk.pending() > 0
+
+
+async def _ended(desk, token: str) -> bool:
+    return any(outcome["target"]["token"] == token for outcome in await desk.recorded())
+
+
+async def test_suspects_of_a_takeover_whose_reply_got_lost_are_tried_apart(serve, desk, emulator):
+    await serve(lease_s=1, linger_ms=500)
+    await desk.add(message={"token": "a"})
+    await desk.outcomes(1)
+    [lease] = [key async for key in desk.redis.scan_iter(desk.key("lease:*"))]
+    me = lease.decode().rpartition(":lease:")[2]
+    script = (
+        "for i = 2, #ARGV do local id = redis.call('XADD', KEYS[1], '*', 'message', ARGV[i]) "
+        "redis.call('XREADGROUP', 'GROUP', 'dispatcher', ARGV[1], 'COUNT', 1, 'STREAMS', KEYS[1], '>') "
+        "redis.call('XCLAIM', KEYS[1], 'dispatcher', ARGV[1], 0, id, 'RETRYCOUNT', 4) end "
+        "redis.call('DEL', KEYS[2])"
+    )
+    suspects = ['{"token":"s1"}', '{"token":"s2"}']
+    await desk.redis.eval(script, 2, desk.key("jobs:bulk"), lease, me, *suspects)
+    outcomes = {o["target"]["token"]: o for o in await desk.outcomes(3)}
+    assert outcomes["s1"]["possible_duplicate"]
+    assert outcomes["s2"]["possible_duplicate"]
+    assert len({arrival["request"] for arrival in emulator.arrivals()}) == 3
+
+
+async def test_what_a_failover_took_back_is_settled_again_and_not_sent(serve, desk, emulator):
+    """The entry is there again, pending for the worker that has settled it."""
+    emulator.script({"target": "t", "delay": 1})
+    await serve(lease_s=1)
+    await desk.add(message={"token": "t"})
+    await desk.until(emulator.arrivals)
+    before = await desk.redis.dump(desk.key("jobs:normal"))
+    outcomes = await desk.outcomes(1)
+    [lease] = [key async for key in desk.redis.scan_iter(desk.key("lease:*"))]
+    pipe = desk.redis.pipeline()
+    pipe.restore(desk.key("jobs:normal"), 0, before, replace=True)
+    pipe.delete(desk.key("outcomes"), lease)
+    await pipe.execute()
+    assert await desk.outcomes(1) == outcomes
+    await desk.until(lambda: _nothing_left(desk))
+    assert len(emulator.arrivals()) == 1
+
+
+async def _nothing_left(desk) -> bool:
+    return not await desk.backlog()
+
+
+async def test_what_a_failover_made_unread_again_is_not_sent_either(serve, desk, emulator):
+    await serve(lease_s=1)
+    await desk.add(message={"token": "first"})
+    await desk.outcomes(1)
+    key = desk.key("jobs:bulk")
+    # As it is before anybody has read it.
+    script = (
+        "local id = redis.call('XADD', KEYS[1], '*', 'message', ARGV[1]) return redis.call('DUMP', KEYS[1])"
+    )
+    before = await desk.redis.eval(script, 1, key, '{"token":"t"}')
+    outcomes = await desk.outcomes(2)
+    await desk.redis.client_kill_filter(_type="normal", skipme=True)
+    await desk.redis.restore(key, 0, before, replace=True)
+    found = await desk.outcomes(3)
+    assert found[1:] == [outcomes[1]] * 2
+    assert [arrival["target"] for arrival in emulator.arrivals()] == ["first", "t"]
 
 
 async def _taken_over(desk, entry_id: str) -> bool:

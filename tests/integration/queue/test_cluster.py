@@ -107,11 +107,21 @@ async def test_idle_projects_of_all_nodes_are_polled(queue):
     assert [project for project, _, _ in taken] == PROJECTS[:5]
 
 
+async def test_what_is_long_idle_is_asked_less_often(queue):
+    lanes = [(project, "normal") for project in PROJECTS]
+    for _ in range(8):
+        assert await queue.wait(lanes, 10, 20) == []
+    assert queue._pause_s == 0.25
+    await queue.enqueue(PROJECTS[0], "normal", [["message", "1"]])
+    assert len(await queue.wait(lanes, 10, 5000)) == 1
+    assert queue._pause_s == 0.005
+
+
 async def test_leases_counts_and_controls_of_all_projects_come_together(queue):
     for project in PROJECTS:
         await queue.acquire(project, 1, 30)
         await queue.enqueue(project, "bulk", [["message", "1"]])
-    assert await queue.renew([*PROJECTS, "other"], 30) == ["other"]
+    assert (await queue.renew([*PROJECTS, "other"], 30)).lost == {"other"}
     assert {p: s.backlog for p, s in (await queue.stats(PROJECTS)).items()} == dict.fromkeys(PROJECTS, 1)
     assert len(await queue.controls(PROJECTS)) == 8
     assert len(await queue.unserved(PROJECTS[:2])) == 6

@@ -143,7 +143,7 @@ async def test_the_dead_are_forgotten_once_nothing_is_pending(dead, alive, redis
 async def test_renewing_tells_which_leases_were_lost(alive, redis_client):
     await alive.acquire("q", 5, 30)
     await die(redis_client, "me")
-    assert await alive.renew([P, "q"], 60) == [P]
+    assert (await alive.renew([P, "q"], 60)).lost == {P}
     assert 59_000 < await redis_client.pttl("fcm:{q}:lease:me") <= 60_000
 
 

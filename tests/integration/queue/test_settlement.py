@@ -214,7 +214,7 @@ async def test_a_full_redis_is_drained(queue, redis_client):
     assert reply.live == 50
     assert await redis_client.xlen(LANE) == 0
     await queue.acquire(P, 2, 30)
-    assert await queue.renew([P], 30) == []
+    assert (await queue.renew([P], 30)).lost == set()
     assert await queue.read(P, "normal", 10) == []
     await queue.create_group(P, "bulk")
 

@@ -144,11 +144,18 @@ class TestTheServer:
         )
         assert [finding.partition(" ")[0] for finding in report.findings] == ["appendonly", "maxmemory"]
 
-    async def test_that_may_throw_jobs_away_is_the_gravest_finding(self, queue, redis_client):
+    async def test_that_may_throw_jobs_away_is_refused(self, queue, redis_client):
         await redis_client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(
+            QueueMisconfigured, match=r"maxmemory-policy is allkeys-lru: .* set it to noeviction"
+        ):
+            await queue.check_server()
+
+    async def test_that_may_drop_leases_is_worth_a_caution(self, queue, redis_client):
+        await redis_client.config_set("maxmemory-policy", "volatile-ttl")
         await redis_client.config_set("maxmemory", 10**9)
         report = await queue.check_server()
-        assert report.findings[0].startswith("maxmemory-policy is allkeys-lru")
+        assert report.cautions[0].startswith("maxmemory-policy is volatile-ttl")
         assert report.maxmemory == 10**9
 
     async def test_that_runs_no_scripts_is_a_misconfiguration(self, redis_server, redis_client):

@@ -71,11 +71,34 @@ def test_the_program_alone_shows_its_help_and_is_wrong_use(capsys):
         ),
         (
             ["send", "--project", "p", "--tokens", "a", "--topic", "x"],
-            "leave --token, --topic and --condition out",
+            "leave --token, --topic, --condition and --group out",
         ),
         (["send", "--project", "p", "--tokens", "/dev/null", "--data", "from=x"], "message.data"),
         (["send", "--project", "p", "--token", "a", "--dry-run"], "name it with --tokens"),
         (["send", "--project", "p", "--tokens", "a", "--bad-rows", "keep"], "See dispatcher send --help."),
+        (
+            ["send", "--project", "p", "--token", "a", "--deliver-at", "9:00"],
+            '--deliver-at: found "9:00"; write +2h',
+        ),
+        (
+            ["send", "--project", "p", "--token", "a", "--expires-at", "2026-11-22T09:00"],
+            "may be any time zone's",
+        ),
+        (["status", "--target", "topic:", "--watch"], "leave --watch out"),
+        (["status", "--target", "topic:"], "write it as topic:value"),
+        *(
+            ([*command, *where, "a b"], 'project: found "a b"; give the Firebase project id')
+            for command, where in (
+                (["send", "--token", "t"], ["--project"]),
+                (["outcomes"], ["--project"]),
+                (["status"], ["--project"]),
+                (["dead", "list"], ["--project"]),
+                (["pause"], []),
+                (["resume"], []),
+                (["cancel", "--id", "x"], []),
+            )
+        ),
+        (["outcomes", "--project", "p", "--after", "now"], 'found "now"; give the id of an entry'),
         (["pause"], "Missing argument 'PROJECT'. See dispatcher pause --help."),
         (["pause", "p", "--lane", "bulk", "--target", "t"], "name one of --lane and --target"),
         (["pause", "p", "--target", "topic:"], "write it as topic:value"),

@@ -100,3 +100,32 @@ def test_places(project):
 def test_no_places(project, lane):
     with pytest.raises(ValueError, match=r"lane|project"):
         check_place(project, lane)
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        ("abc\n", r"no token: found '\\n' in"),
+        ("a b", "no token: found ' ' in 'a b'"),
+        ("t\u00f6ken", "no token: byte 0xc3"),
+        ('"abc"', "no token: found"),
+        ("x" * 5000, "no token: 5000 bytes"),
+    ],
+    ids=["line end", "space", "not ASCII", "quotes", "too long"],
+)
+def test_what_can_be_no_token_is_refused_wherever_it_stands(token, reason):
+    message = {"token": token, **HI}
+    with pytest.raises(ValueError, match=f"message.token: {reason}"):
+        one("p", message, [], LIMITS)
+    with pytest.raises(ValueError, match=f"message.token: {reason}"):
+        many("p", [{"token": "good", **HI}, message], LIMITS)
+    with pytest.raises(ValueError, match=f"tokens: {reason}"):
+        one("p", HI, ["good", token], LIMITS)
+    with pytest.raises(ValueError, match=f"tokens: {reason}"):
+        fed([["good"] * 700, [token]])
+    assert one("p", message, [], None).messages == 1
+
+
+def test_a_time_that_is_over_is_refused():
+    with pytest.raises(ValueError, match="expires_at: found 1700000000, which is over; give a later time"):
+        one("p", {"token": "a"}, [], LIMITS, expires_at=1700000000.0)

@@ -4,7 +4,7 @@ import gzip
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dispatcher.client import token_file
@@ -214,7 +214,14 @@ def test_what_came_before_an_error_is_cut_first():
         next(pieces)
 
 
+def test_a_first_cell_of_several_lines_is_one_bad_row():
+    reading = Reading(b'"a\nb"\ncc\n', "csv")
+    assert reading.tokens == [(b"cc", 3)]
+    assert reading.bad == [(2, "no token: found ' ' in 'a b'")]
+
+
 @given(st.binary(max_size=400), st.sampled_from(["txt", "csv", "jsonl"]))
+@example(content=b'"', form="csv")
 def test_whatever_the_bytes_are_it_ends_in_tokens_bad_rows_or_one_sentence(content, form):
     reading = Reading(content, form)
     assert all(token_file.fault_of(token) == "" for token, _ in reading.tokens)

@@ -45,7 +45,7 @@ def test_without_a_believed_token_nothing_arrives() -> None:
     assert at_work.state.ledger.summary()["refused_requests"] == {"v1:401": 1}
 
 
-@pytest.mark.parametrize("path", ["/", "/batch/v1", "/v1/projects/demo/messages", "/fcm/send"])
+@pytest.mark.parametrize("path", ["/", "/batch/v1", "/v1/projects/demo/messages", "/fcm/sent"])
 def test_a_path_that_nobody_serves_is_googles_html_404(path: str) -> None:
     reply = sent(emulator(), path)
     assert reply.status == 404

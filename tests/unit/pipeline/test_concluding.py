@@ -20,7 +20,8 @@ from dispatcher.model import (
     SendResponse,
     Status,
 )
-from dispatcher.pipeline.concluding import Context, conclude, conclude_unsent, restrict, survey
+from dispatcher.pipeline.concluding import conclude, conclude_unsent, restrict
+from dispatcher.pipeline.effects import Context
 from dispatcher.pipeline.ordering import LATE
 from dispatcher.pipeline.sending import HELD
 from dispatcher.policy.settle import Rules
@@ -461,12 +462,3 @@ class TestUnsent:
         assert first.delayed[0].member == "bulk:1-0:0:3"
         assert conclusion.pause is None
         assert (first.outcomes, first.dead) == (b"", [])
-
-
-class TestSurvey:
-    def test_counts_what_was_answered(self):
-        platform = answer(401, "THIRD_PARTY_AUTH_ERROR", "UNAUTHENTICATED")
-        many = job("a", "b", "c", "d", "e", "f", "g")
-        answers = survey(batch(many), [name(), SLOW, SLOW, FOREIGN, platform, LOST, UNSENT])
-        assert (answers.total, answers.throttled, answers.mismatched, answers.platform) == (5, 2, 1, 1)
-        assert answers.throttled_targets == {many.target(1).key, many.target(2).key}

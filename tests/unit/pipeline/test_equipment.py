@@ -13,6 +13,7 @@ from dispatcher.settings.model import ProjectSettings
         ("auto", "https://fcm.googleapis.com", "auto", "http://proxy:3128", True),
         ("auto", "https://fcm.googleapis.com", "auto", "https://proxy:3128", False),
         ("auto", "https://gateway", "batch", "", False),
+        ("auto", "https://gateway", "legacy", "", False),
         ("auto", "http://gateway", "v1", "", False),
         ("1.1", "https://fcm.googleapis.com", "v1", "", False),
         ("2", "http://gateway", "v1", "", True),

@@ -11,7 +11,9 @@ import pytest
 
 from dispatcher.model import Action, Batch, ErrorCode, Job, SendResponse
 from dispatcher.pipeline.calling import _wants_new_token
-from dispatcher.pipeline.concluding import Context, conclude, survey
+from dispatcher.pipeline.concluding import conclude
+from dispatcher.pipeline.effects import Context
+from dispatcher.pipeline.surveying import survey
 from dispatcher.policy.health import Health
 from dispatcher.policy.settle import Rules
 from dispatcher.protocol.answer import error_info, fcm_error, read_answer, rpc_error, success_body

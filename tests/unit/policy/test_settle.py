@@ -17,7 +17,7 @@ from dispatcher.model import (
 )
 from dispatcher.policy.classify import classify
 from dispatcher.policy.error_table import TABLE
-from dispatcher.policy.settle import Rules, decide, next_state, together
+from dispatcher.policy.settle import Rules, decide, doubted_state, next_state, together
 
 NOW = 1_731_000_000.0
 
@@ -55,6 +55,13 @@ def answer(http=0, fcm="", rpc="", **facts):
 
 def decided(error, sent=None, *, chance=0.0, **more):
     return decide(sent or job(), error, now=NOW, chance=chance, **more)
+
+
+def test_what_a_dead_worker_had_may_have_been_sent_whatever_it_carries():
+    fresh = doubted_state(job())
+    assert (fresh.id, fresh.duplicate, fresh.sends) == ("1-0", True, 0)
+    carried = doubted_state(job(sends=2, held=1))
+    assert (carried.duplicate, carried.sends, carried.held) == (True, 2, 1)
 
 
 NONE, TARGET, PROJECT = "nobody", "target", "project"

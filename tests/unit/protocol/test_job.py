@@ -325,6 +325,39 @@ def test_a_state_that_does_not_fit_the_tokens_is_refused():
     assert job.refusal.reason.startswith("_state: found 2 places for 3 tokens")
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"id": "no-entry"},
+        {"id": "1-0\n"},
+        {"id": ""},
+        {"at": -1},
+        {"at": 1e300},
+        {"sends": -1},
+        {"sends": 10**12},
+        {"counted": -5},
+        {"throttled": 10**10},
+        {"held": -1},
+        {"replay": -1},
+        {"slot": -1},
+        {"slot": 1e30},
+        {"places": [-1, 0]},
+        {"places": [0, 1000]},
+        {"places": [1, 0]},
+        {"places": [1, 1]},
+        {"places": list(range(1001))},
+        {"history": [[1.0, 500, "x"]] * 101},
+        {"lane": "due"},
+    ],
+)
+def test_a_state_that_no_worker_writes_is_refused(forged):
+    state = {"id": "1-0", "lane": "normal", "at": 1.0} | forged
+    fields = {"message": "{}", "tokens": '["a","b"]', "_state": json.dumps(state)}
+    job = decode(fields, stream="due")
+    assert job.refusal.reason.startswith("_state: found ")
+    assert all(job.place(position) >= 0 for position in range(len(job.values)))
+
+
 def test_a_dead_letter_holds_the_original_fields_with_the_dead_tokens():
     job = decode(
         {
@@ -340,3 +373,21 @@ def test_a_dead_letter_holds_the_original_fields_with_the_dead_tokens():
 def test_a_dead_letter_of_unreadable_tokens_keeps_them():
     job = decode({"message": "{}", "tokens": "[1]"})
     assert dead_fields(job, []) == [b"message", b"{}", b"tokens", b"[1]"]
+
+
+@pytest.mark.parametrize("more", [{}, {"id": "order-7"}])
+def test_for_a_legacy_wire_a_message_is_translated_when_it_is_read(more):
+    limits = DecodeLimits(legacy="legacy")
+    message = {"message": '{"token":"a","android":{"collapse_key":"c"}}', **more}
+    assert decode(message, limits=limits).legacy == b'"collapse_key":"c"'
+    assert decode(message).legacy is None
+
+
+@pytest.mark.parametrize("more", [{}, {"id": "order-7"}])
+def test_what_a_legacy_wire_cannot_say_is_refused_when_it_is_read(more):
+    message = {"message": '{"token":"a","android":{"direct_boot_ok":true}}', **more}
+    job = refused(
+        message, ErrorCode.INVALID_PAYLOAD, "message.android.direct_boot_ok: ", DecodeLimits(legacy="legacy")
+    )
+    assert job.values == ["a"]
+    assert decode(message).refusal is None

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.model import Job, JobState
-from dispatcher.protocol.lifetimes import in_time, lifetimes_in, replace
+from dispatcher.model import Job, JobState, Lifetimes
+from dispatcher.protocol.lifetimes import in_time, lifetimes_in, replace, seconds_left
 from dispatcher.protocol.message import read_message
 
 SENT = JobState("1-0", "normal", 1000.0, sends=1)
@@ -185,3 +185,25 @@ def test_whatever_a_message_says_is_at_most_shortened(message, now, state):
 def test_a_replaced_value_leaves_all_others_as_they_were():
     raw = b'{ "a" : { "b":1.50, "c" : [ 1 ] } , "d":"\\u00e9" }'
     assert replace(raw, ["a", "b"], b"2") == b'{"a":{"b":2,"c":[ 1 ]},"d":"\\u00e9"}'
+
+
+@pytest.mark.parametrize(
+    ("lifetimes", "now", "seconds"),
+    [
+        (Lifetimes(), 1010.0, None),
+        (Lifetimes(android=3600.0), 1010.0, 3590),
+        (Lifetimes(android=3600.9, web=60.0), 1010.0, 50),
+        (Lifetimes(android_v2=30.5), 1010.0, 20),
+        (Lifetimes(apns_until=2000.0), 1010.0, 990),
+        (Lifetimes(android=30.0, apns_until=2000.0), 1010.0, 20),
+        (Lifetimes(android=3600.0, apns_until=1020.0), 1010.0, 10),
+        (Lifetimes(apns_until=0.0), 1010.0, 0),
+        (Lifetimes(android=0.0), 1010.0, 0),
+        (Lifetimes(android=3600.0), 8999.5, 0),
+        (Lifetimes(web=9e11), 1010.0, 7990),
+    ],
+)
+def test_one_lifetime_for_all_is_the_shortest_that_is_left(lifetimes, now, seconds):
+    assert seconds_left(job({}, state=SENT), lifetimes, now) == seconds
+    endless = job({}, state=SENT, expires_at=1e12)
+    assert (seconds_left(endless, lifetimes, now) or 0) <= 2_419_200

@@ -152,3 +152,8 @@ def test_a_job_for_it(operation):
 def test_a_mistake_is_told(operation, request_, said):
     with pytest.raises(ValueError, match=said):
         encode_operation(operation, request_)
+
+
+def test_bytes_are_no_text_and_are_not_made_into_any():
+    with pytest.raises(ValueError, match=r"request: .*bytes.* \(of token.info\)"):
+        encode_operation("token.info", {"token": b"t"})

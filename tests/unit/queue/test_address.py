@@ -61,12 +61,12 @@ def test_a_url_that_cannot_be_meant_is_a_settings_error(url, names):
 def test_the_password_comes_from_a_file_if_there_is_one(tmp_path):
     secret = tmp_path / "password"
     secret.write_text("from-file\n")
-    assert parse_url("redis://u:from-url@cache", secret).password == "from-file"
+    assert parse_url("redis://u:from-url@cache", password_file=secret).password == "from-file"
 
 
 def test_a_password_file_that_cannot_be_read_is_a_settings_error(tmp_path):
     with pytest.raises(SettingsError, match="REDIS_PASSWORD_FILE"):
-        parse_url("redis://cache", tmp_path / "none")
+        parse_url("redis://cache", password_file=tmp_path / "none")
 
 
 def test_no_message_repeats_the_password():
@@ -79,3 +79,26 @@ def test_no_message_repeats_the_password():
         with pytest.raises(SettingsError) as caught:
             parse_url(url)
         assert "hush" not in str(caught.value)
+
+
+def test_sentinels_and_clusters_speak_tls_too():
+    address = parse_url("rediss+sentinel://s1,s2/m/0")
+    assert (address.kind, address.tls, address.master) == ("sentinel", True, "m")
+    address = parse_url("rediss+cluster://c1")
+    assert (address.kind, address.tls) == ("cluster", True)
+    assert not parse_url("redis+cluster://c1").tls
+
+
+def test_a_certificate_file_that_holds_none_names_itself_and_the_mend(tmp_path):
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    with pytest.raises(SettingsError, match=r"REDIS_CA_FILE .*empty\.pem: no certificates in PEM form"):
+        parse_url("rediss://cache", ca_file=empty)
+    with pytest.raises(SettingsError, match=r"REDIS_CERT_FILE .*: no certificate with its private key in it"):
+        parse_url("rediss://cache", cert_file=empty)
+    with pytest.raises(SettingsError, match="is not its private key"):
+        parse_url("rediss://cache", cert_file=empty, key_file=empty)
+    with pytest.raises(SettingsError, match="REDIS_KEY_FILE is set without DISPATCHER_REDIS_CERT_FILE"):
+        parse_url("rediss://cache", key_file=empty)
+    with pytest.raises(SettingsError, match=r"REDIS_CA_FILE: cannot read .*none\.pem"):
+        parse_url("rediss://cache", ca_file=tmp_path / "none.pem")

@@ -14,6 +14,9 @@ from dispatcher.settings.model import ProjectValues
 # The published defaults. A change here is a breaking change.
 DEFAULTS = {
     "redis_password_file": None,
+    "redis_ca_file": None,
+    "redis_cert_file": None,
+    "redis_key_file": None,
     "namespace": "fcm",
     "credentials": "",
     "projects": (),

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import random
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -22,7 +23,8 @@ from typing import Any, Self
 import redis.exceptions
 from harness.gate import Gate
 from harness.jobs import Asked, Message, job, messages_of
-from harness.processes import EmulatorServer, RedisServer, WorkerProcess
+from harness.notes import Cut, Death
+from harness.processes import EmulatorServer, Process, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
 from harness.stalls import Stalls
 from harness.waiting import until
@@ -40,35 +42,6 @@ SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release
 
 
 @dataclass
-class Cut:
-    """A moment at which a worker, or its connection, was lost, with the messages it had not settled by then.
-
-    Attributes:
-        what: for people.
-        worker: whose.
-        at: Unix seconds, as in the emulator's log.
-        clock: the same moment on the monotonic clock.
-        unsettled: in its hands.
-    """
-
-    what: str
-    worker: WorkerProcess
-    at: float
-    clock: float
-    unsettled: frozenset[Message]
-
-
-@dataclass
-class Death:
-    """A kill, and who can take over."""
-
-    worker: WorkerProcess
-    at: float
-    pending: int
-    heirs: int
-
-
-@dataclass
 class Stage:
     """Starts everything on entering, ends everything on leaving.
 
@@ -80,6 +53,8 @@ class Stage:
         redis_port: where it listens beside its unix socket; 0: nowhere.
         lease_s: of every worker.
         settings: of every worker, `DISPATCHER_` left out.
+        redis_url: what a worker is given, `{port}` being its proxy's.
+        redis_upstream: (host, port) behind that proxy; None: the server's unix socket.
     """
 
     folder: Path
@@ -89,6 +64,8 @@ class Stage:
     redis_port: int = 0
     lease_s: float = LEASE_S
     settings: dict[str, Any] = field(default_factory=dict)
+    redis_url: str = "redis://127.0.0.1:{port}"
+    redis_upstream: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -144,10 +121,10 @@ class Stage:
             gate: its event loop can be made to stand still there.
             settings: of this worker.
         """
-        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis.path))
+        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis_upstream or self.redis.path))
         fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
         values = {
-            "redis_url": f"redis://127.0.0.1:{redis_proxy.port}",
+            "redis_url": self.redis_url.format(port=redis_proxy.port),
             "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
             "credentials": self.emulator.keys,
             "transport": "batch",
@@ -173,6 +150,24 @@ class Stage:
             await until(lambda: self.leased(worker), what=f"{worker.name} holds its leases")
             worker.began = time.monotonic()
         return worker
+
+    async def run(self, command: str, **settings: Any) -> tuple[int, str]:
+        """A command that ends by itself: (exit code, the one line that it said to people)."""
+        values = {
+            "redis_url": f"unix://{self.redis.path}",
+            "credentials": self.emulator.keys,
+            "fcm_endpoint": f"http://127.0.0.1:{self.emulator.port}",
+            "http_port": 0,
+            "log_format": "json",
+            **settings,
+        }
+        environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
+        process = Process(command, [sys.executable, "-m", "dispatcher", command], environment)
+        self._stack.push_async_callback(_end, process)
+        await process.start()
+        code = await process.ended()
+        (word,) = process.words
+        return code, word
 
     async def crew(self, count: int, **settings: Any) -> list[WorkerProcess]:
         """Start several at once."""
@@ -269,9 +264,9 @@ class Stage:
         return found
 
     async def waiting(self, project: str = PROJECT) -> int:
-        """Jobs that are not settled, wherever they stand."""
+        """Jobs that are not settled, wherever they stand; in one moment, for they move."""
         client = self.redis.client
-        async with client.pipeline(transaction=False) as pipe:
+        async with client.pipeline(transaction=True) as pipe:
             for stream in STREAMS:
                 pipe.xlen(self.keys.stream(project, stream))  # type: ignore[arg-type]
             pipe.zcard(self.keys.delayed(project))
@@ -291,23 +286,6 @@ class Stage:
             return True
 
         await until(nothing, within, "everything is settled")
-
-    async def describe(self) -> None:
-        """Print what is left, for whoever looks into a failure."""
-        client = self.redis.client
-        for project in self.projects:
-            if not await self.waiting(project):
-                continue
-            print(project, await client.hgetall(self.keys.control(project)))
-            print("delayed", (await client.zrange(self.keys.delayed(project), 0, 2, withscores=True)))
-            for stream in STREAMS:
-                key = self.keys.stream(project, stream)  # type: ignore[arg-type]
-                if await client.exists(key):
-                    print(stream, await client.xlen(key), await client.xinfo_consumers(key, "dispatcher"))
-        for worker in self.live:
-            for series, value in (await worker.metrics()).items():
-                if value and "bucket" not in series:
-                    print(worker.name, series, value)
 
     # The producer
 

@@ -1,0 +1,107 @@
+"""What was settled lately, in case Redis forgets it.
+
+A failover to an asynchronous replica, or a restart with an append-only file that lacks its last second, takes back the
+last settlements and reads: their entries are there again, unsettled or unread. Whoever settled them settles them again,
+from here, and whoever has them already does not take them twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from dispatcher.model import Batch, Job, Stream
+from dispatcher.queue.reading import Entry
+from dispatcher.queue.settlement import Settled
+
+DOUBT_S = 60.0
+"""After a failed read, how long entries are held against what has happened here lately."""
+
+MOST_MESSAGES = 10_000
+MOST_BYTES = 8 << 20
+"""What is kept, at most: the last seconds of a busy worker, the last minutes of another."""
+
+
+class _Settlement(msgspec.Struct, gc=False):
+    """One batch as it was settled; `items` or else `outcomes` (of jobs that were all accepted) are in its order."""
+
+    project: str
+    stream: Stream
+    jobs: list[Job]
+    outcomes: list[bytes] | None
+    items: Sequence[Settled]
+    messages: int
+    nbytes: int
+
+    def item(self, number: int) -> Settled:
+        """What became of one job."""
+        if self.outcomes is None:
+            return self.items[number]
+        return Settled(self.jobs[number].entry_id, self.outcomes[number])
+
+
+class Recall:
+    """The memory of one worker."""
+
+    def __init__(self) -> None:
+        self._kept: deque[_Settlement] = deque()
+        self._messages = 0
+        self._nbytes = 0
+        self._doubt_until = float("-inf")
+
+    def doubt(self, loop_now: float) -> None:
+        """Redis was away, or gave back what was settled: it may have forgotten the last of what it was told."""
+        self._doubt_until = loop_now + DOUBT_S
+
+    def in_doubt(self, loop_now: float) -> bool:
+        """Whether that is not long ago."""
+        return loop_now < self._doubt_until
+
+    def unheld(self, loop_now: float, held: Collection[str], entries: list[Entry]) -> list[Entry]:
+        """Those of these entries, just read, that are not in this worker already."""
+        if not self.in_doubt(loop_now):
+            return entries
+        return [entry for entry in entries if entry[0] not in held]
+
+    def note(
+        self, batch: Batch, outcomes: list[bytes] | None, items: Sequence[Settled], stale: Sequence[str] = ()
+    ) -> None:
+        """Keep a settlement, and drop the oldest where it is too much.
+
+        Args:
+            batch: what was settled.
+            outcomes: of each job, if they were all accepted; None: see `items`.
+            items: what became of each job.
+            stale: entries that others have settled: then it is not kept.
+        """
+        if stale:
+            return
+        self._kept.append(
+            _Settlement(batch.project, batch.stream, batch.jobs, outcomes, items, batch.size, batch.nbytes)
+        )
+        self._messages += batch.size
+        self._nbytes += batch.nbytes
+        while self._messages > MOST_MESSAGES or self._nbytes > MOST_BYTES:
+            oldest = self._kept.popleft()
+            self._messages -= oldest.messages
+            self._nbytes -= oldest.nbytes
+
+    def split(
+        self, project: str, stream: Stream, entries: Sequence[Entry]
+    ) -> tuple[list[Settled], list[Entry]]:
+        """Those of these entries that were settled here, as they were, and the rest.
+
+        An id alone proves nothing: a master that was a replica may give it to another job. The fields are compared.
+        """
+        wanted = dict(entries)
+        again: list[Settled] = []
+        for settlement in reversed(self._kept):
+            if settlement.project != project or settlement.stream != stream:
+                continue
+            for number, job in enumerate(settlement.jobs):
+                if wanted.get(job.entry_id) == job.fields:
+                    again.append(settlement.item(number))
+                    del wanted[job.entry_id]
+        return again, [entry for entry in entries if entry[0] in wanted]

@@ -1,0 +1,71 @@
+"""What was settled lately is found again by id and fields, and the memory of it is bounded."""
+
+from __future__ import annotations
+
+from dispatcher.model import Batch
+from dispatcher.pipeline import recall as module
+from dispatcher.pipeline.recall import Recall
+from dispatcher.protocol.job import DecodeLimits, decode_entry
+from dispatcher.queue.settlement import Settled
+
+FIELDS = [b"message", b'{"token":"a"}']
+
+
+def batch(*ids, project="p", stream="normal"):
+    jobs = [decode_entry(project, stream, entry_id, FIELDS, DecodeLimits()) for entry_id in ids]
+    return Batch(project, stream, jobs, size=len(jobs), nbytes=sum(job.nbytes for job in jobs), epoch=1)
+
+
+def test_an_accepted_job_is_settled_again_with_its_outcome():
+    recall = Recall()
+    recall.note(batch("1-0", "2-0"), [b"{1}", b"{2}"], [])
+    again, rest = recall.split("p", "normal", [("2-0", FIELDS), ("3-0", FIELDS)])
+    assert again == [Settled("2-0", b"{2}")]
+    assert rest == [("3-0", FIELDS)]
+
+
+def test_any_other_is_settled_again_with_all_that_became_of_it():
+    recall = Recall()
+    items = [Settled("1-0", b"", accepted=False, dead=[[b"a", b"b"]])]
+    recall.note(batch("1-0"), None, items)
+    assert recall.split("p", "normal", [("1-0", FIELDS)]) == (items, [])
+
+
+def test_the_same_id_of_another_job_stream_or_project_is_another_job():
+    recall = Recall()
+    recall.note(batch("1-0"), [b"{}"], [])
+    for project, stream, fields in (
+        ("p", "normal", [b"message", b'{"token":"b"}']),
+        ("p", "bulk", FIELDS),
+        ("q", "normal", FIELDS),
+    ):
+        assert recall.split(project, stream, [("1-0", fields)]) == ([], [("1-0", fields)])
+
+
+def test_in_doubt_what_is_here_already_is_not_taken_twice():
+    recall = Recall()
+    entries = [("1-0", FIELDS), ("2-0", FIELDS)]
+    assert recall.unheld(0.0, {"1-0"}, entries) == entries
+    recall.doubt(0.0)
+    assert recall.unheld(59.0, {"1-0"}, entries) == entries[1:]
+    assert recall.in_doubt(59.0)
+    assert recall.unheld(60.0, {"1-0"}, entries) == entries
+    assert not recall.in_doubt(60.0)
+
+
+def test_the_oldest_is_forgotten_first(monkeypatch):
+    monkeypatch.setattr(module, "MOST_MESSAGES", 2)
+    recall = Recall()
+    for entry_id in ("1-0", "2-0", "3-0"):
+        recall.note(batch(entry_id), [b"{}"], [])
+    again, rest = recall.split("p", "normal", [(f"{n}-0", FIELDS) for n in (1, 2, 3)])
+    assert {item.entry_id for item in again} == {"2-0", "3-0"}
+    assert [entry_id for entry_id, _ in rest] == ["1-0"]
+
+
+def test_large_jobs_are_forgotten_by_their_weight(monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", batch("1-0").nbytes)
+    recall = Recall()
+    recall.note(batch("1-0"), [b"{}"], [])
+    recall.note(batch("2-0"), [b"{}"], [])
+    assert len(recall.split("p", "normal", [("1-0", FIELDS), ("2-0", FIELDS)])[0]) == 1
