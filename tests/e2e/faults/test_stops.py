@@ -97,7 +97,8 @@ async def test_a_worker_whose_loop_was_blocked_past_its_lease_sends_nothing_that
         await until(lambda: counted(first, "leases_lost_total"))
         await until(lambda: idle(first))
         assert first.fcm.requests == sent
-        found = await close(stage)
+        # Whose settlement it was whose reply timed out while the loop stood still cannot be told after a lapse.
+        found = await close(stage, counters=False)
         assert found["duplicates"] <= 40
 
 

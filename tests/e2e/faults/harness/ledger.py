@@ -20,6 +20,9 @@ from harness.waiting import until
 GRACE_S = 0.5
 """What had left a worker when it was killed may reach the emulator this much later, on a machine that never stalls."""
 
+COUNTED_S = 10.0
+"""Until a worker has counted what it has settled, however slowly its replies come."""
+
 MOST_RSS = 150 << 20
 """The bound on a worker's memory that the design sets."""
 
@@ -53,6 +56,9 @@ async def close_books(
         assert worker.alive or worker.killed or worker.code == 0, (
             f"{worker.name} ended by itself with {worker.code}: {worker.last_words}"
         )
+    outcomes = await read_outcomes(stage)
+    if counters and not any(worker.killed for worker in stage.workers):
+        await _counters_agree(stage, outcomes)
     for worker in stage.live:
         await worker.metrics()
     if stop:
@@ -77,8 +83,6 @@ async def close_books(
     found |= _duplicates_are_bounded(stage, outcomes, accepted)
     await _dead_letters_agree(stage, outcomes)
     await _nothing_is_left(stage)
-    if counters and not any(worker.killed for worker in stage.workers):
-        _counters_agree(stage, outcomes)
     found |= _recovered_in_time(stage, spread)
     peaks = [worker.peak_rss for worker in stage.workers if worker.peak_rss]
     found["peak_rss_mb"] = max(peaks, default=0) >> 20
@@ -229,13 +233,24 @@ async def _no_leases(stage: Stage, project: str) -> bool:
     return all(name.rpartition(":lease:")[2] in alive for name in names)
 
 
-def _counters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+async def _counters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+    """Redis knows that a batch is settled before its worker, who counts it, reads the reply: that is waited for."""
     by_status = Counter(outcome["status"] for ended in outcomes.values() for outcome in ended)
-    for status in by_status | Counter({"accepted": 0}):
-        counted = sum(total(worker.final, "messages_total", status=status) for worker in stage.workers)
-        assert counted == by_status[status], (
-            f"metrics count {counted:g} {status}, the ledger {by_status[status]}"
-        )
+    counted: dict[str, float] = {}
+
+    async def agree() -> bool:
+        for worker in stage.live:
+            await worker.metrics()
+        for status in by_status | Counter({"accepted": 0}):
+            counted[status] = sum(
+                total(worker.final, "messages_total", status=status) for worker in stage.workers
+            )
+        return all(counted[status] == by_status[status] for status in counted)
+
+    try:
+        await until(agree, COUNTED_S)
+    except AssertionError:
+        raise AssertionError(f"metrics count {counted}, the ledger {dict(by_status)}") from None
 
 
 def _recovered_in_time(stage: Stage, spread: float) -> Findings:

@@ -264,9 +264,12 @@ class Stage:
         return found
 
     async def waiting(self, project: str = PROJECT) -> int:
-        """Jobs that are not settled, wherever they stand; in one moment, for they move."""
+        """Jobs that are not settled, wherever they stand.
+
+        They move, so it is asked in one go; not in a transaction, which a full Redis refuses.
+        """
         client = self.redis.client
-        async with client.pipeline(transaction=True) as pipe:
+        async with client.pipeline(transaction=False) as pipe:
             for stream in STREAMS:
                 pipe.xlen(self.keys.stream(project, stream))  # type: ignore[arg-type]
             pipe.zcard(self.keys.delayed(project))
