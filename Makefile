@@ -7,6 +7,7 @@
 # make flat    MESSAGES=10000000 through one worker: memory must stay what it was
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
+# make bench   all benchmarks, tables and plots; 25 minutes on a quiet machine, QUICK=1 a few (bench-tables: only these)
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables and the JSON schemas, from the code
 #
@@ -25,7 +26,7 @@ CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint fuzz faults fault-report soak flat demo docs ops ops-files lock bench clean
+.PHONY: install unit test interop lint fuzz faults fault-report soak flat demo docs ops ops-files lock bench clean bench-peers bench-tables
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -109,8 +110,8 @@ LOCK := $(OPS)/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 	--no-emit-index-url
 
 lock: $(OPS_STAMP)
-	$(LOCK) pyproject.toml --extra otel -o requirements.lock
-	$(LOCK) pyproject.toml --extra otel --extra emulator -c requirements.lock -o requirements-emulator.lock
+	$(LOCK) pyproject.toml --extra otel --extra xmpp -o requirements.lock
+	$(LOCK) pyproject.toml --extra otel --extra xmpp --extra emulator -c requirements.lock -o requirements-emulator.lock
 	echo 'setuptools>=77' | $(LOCK) - -o requirements-build.lock
 
 # The README's tables and the JSON schemas, made anew from the code.
@@ -118,11 +119,45 @@ docs: $(STAMP)
 	$(BIN)/python -m dispatcher.cli.readme README.md
 	$(BIN)/python -m dispatcher.cli.schemas docs/schemas
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/producer.py
-	$(BIN)/python benchmarks/legacy.py
+# QUICK=1: a few minutes, one round, small counts. Figures go to benchmarks/results/, tables and plots are made of them.
+QUICK ?=
+BENCH := $(BIN)/python benchmarks
+FAST := $(if $(QUICK),--quick)
+PEERS := .venv-peers
+PYTHON_PEERS := $(basename $(notdir $(wildcard benchmarks/peers/python/*.txt)))
+NODE_PEERS := $(wildcard benchmarks/peers/node/fcm-v1-http2)
+# Two of the peers' environments are those of the interop clients.
+PEER_STAMPS := $(PYTHON_PEERS:%=$(PEERS)/%/.installed) $(CLIENTS)/firebase-admin-6/.installed \
+	$(CLIENTS)/firebase-admin-7/.installed tests/interop/node/firebase-admin-11/node_modules/.installed \
+	tests/interop/node/firebase-admin-14/node_modules/.installed $(NODE_PEERS:%=%/node_modules/.installed)
+
+bench: $(STAMP) $(PEER_STAMPS)
+	$(BENCH)/pipeline.py $(FAST)
+	$(BENCH)/latency.py $(FAST)
+	$(BENCH)/memory.py $(FAST)
+	$(BENCH)/comparison.py $(FAST)
+	$(BENCH)/producer.py $(FAST)
+	$(BENCH)/legacy.py $(FAST)
+	$(BENCH)/fleet.py $(FAST)
+	$(BENCH)/tables.py
+
+bench-peers: $(STAMP) $(PEER_STAMPS)
+	$(BENCH)/comparison.py $(FAST)
+	$(BENCH)/tables.py
+
+# Tables and plots from the figures that are there.
+bench-tables: $(STAMP)
+	$(BENCH)/tables.py
+
+$(PEERS)/%/.installed: benchmarks/peers/python/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+benchmarks/peers/node/%/node_modules/.installed: benchmarks/peers/node/%/package-lock.json
+	npm ci --prefix benchmarks/peers/node/$* --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OPS) $(CLIENTS) tests/interop/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OPS) $(CLIENTS) $(PEERS) tests/interop/node/*/node_modules benchmarks/peers/node/*/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import orjson
 import redis
+import results
 import uvloop
 
 from dispatcher.queue.embedded import EmbeddedRedis
@@ -178,9 +179,12 @@ def main() -> None:
     options.add_argument("--recipients", type=int, default=500_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--port", type=int, default=18090)
+    options.add_argument("--quick", action="store_true", help="one round, a fifth of the recipients")
+    options.add_argument("--dry", action="store_true", help="print only")
     arguments = options.parse_args()
-    print("| jobs | recipients | a second (wall) | a second of worker CPU | worker CPU us each |")
-    print("| --- | --- | --- | --- | --- |")
+    if arguments.quick:
+        arguments.rounds, arguments.recipients = 1, arguments.recipients // 5
+    rows = []
     with EmbeddedRedis() as store, server() as endpoint, tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key"
         key.write_text("AAAAbench:key")
@@ -190,11 +194,11 @@ def main() -> None:
                 for _ in range(arguments.rounds)
             ]
             median = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
-            print(
-                f"| {kind} | {arguments.recipients:,} | {median['wall']:,.0f} | {median['core']:,.0f} "
-                f"| {median['cpu_us']:.1f} |",
-                flush=True,
-            )
+            row = {"kind": kind, "recipients": arguments.recipients}
+            rows.append(row | {name: round(value, 2) for name, value in median.items()})
+            print(rows[-1], flush=True)
+    if not arguments.dry:
+        results.save("legacy", {"rows": rows}, quick=arguments.quick)
 
 
 if __name__ == "__main__":

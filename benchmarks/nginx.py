@@ -22,6 +22,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+GOOGLE_NAMES = ("fcm.googleapis.com", "oauth2.googleapis.com", "accounts.google.com", "www.googleapis.com")
+"""Names that some clients know no other address than; they are led to loopback."""
+
 CONF = """
 worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 2048; }}
@@ -32,6 +35,10 @@ http {{
   server {{
     listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams 100;  # as Google's
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    location ~ /token$ {{  # of OAuth, for clients that cannot do without one
+      default_type application/json;
+      return 200 '{{"access_token":"bench","expires_in":3600,"token_type":"Bearer"}}';
+    }}
     location / {{
       default_type application/json;
       return 200 '{{"name":"projects/bench/messages/0:1731000000222333%5f0e1d2c00000001"}}';
@@ -58,6 +65,10 @@ class Nginx:
         _write_certificate(folder)
         text = CONF.format(folder=folder, port=self.port, status=self._status)
         (folder / "nginx.conf").write_text(text)
+
+    def connections(self) -> int:
+        """Connections accepted so far."""
+        return self.counts()[0]
 
     def counts(self) -> tuple[int, int]:
         """Connections accepted (a TLS handshake each) and requests served so far, these looks left out."""
@@ -103,7 +114,8 @@ def _write_certificate(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names: list[x509.GeneralName] = [x509.DNSName(each) for each in ("localhost", *GOOGLE_NAMES)]
+    names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     signed = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -112,7 +124,7 @@ def _write_certificate(folder: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

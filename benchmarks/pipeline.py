@@ -4,142 +4,88 @@ Enqueues aside, starts the worker, and when it is idle puts the whole lane befor
 from there to the last settled message that counts: CPU of the worker process, messages a second, Redis commands a
 batch; and its peak memory. So nothing of a message's way is left out: a window that opened at the first settled
 message would miss what was read, decoded and packed by then, at 10,000 jobs all of them. The bare loop of the same
-primitives (`bare.py`) runs in the same call, so that the ratio survives a noisy machine.
+primitives (`bare.py`) runs in the same call, and rounds alternate between all cases, so that ratios survive a noisy
+machine.
 
 The wire `v1-h2` is v1 over HTTP/2 and TLS to nginx with a fixed answer, certificate checked; the others go to
 `server.py` without TLS.
 
-    python benchmarks/pipeline.py                      # the table of README.md
-    python benchmarks/pipeline.py --wires batch --jobs 100000 --rounds 1
+    python benchmarks/pipeline.py                      # all cases, three rounds, into results/pipeline.json
+    python benchmarks/pipeline.py --wires batch --jobs 100000 --rounds 1 --dry
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import redis
+import results
 from nginx import Nginx, nginx
+from stage import GROUP, HERE, aside, cpu_s, delayed, enqueue, memory_mb, server, stream, worker
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
-HERE = Path(__file__).parent
-PROJECT = "bench"
-STREAM = f"fcm:{{{PROJECT}}}:jobs:normal"
-ASIDE = f"fcm:{{{PROJECT}}}:aside"
-GROUP = "dispatcher"
-IDLE_S = 2.0
-"""How long a worker is left alone after it is ready: its first round of every duty is over."""
+WIRES = ("bare", "batch", "v1", "v1-h2")
+JOBS = (10_000, 100_000, 1_000_000)
+LATENCIES_MS = (50.0, 200.0)
+MANY = 20
+"""Projects in the case of many."""
 
 
-def message(number: int) -> bytes:
-    """About 300 bytes, as a token message of a chat looks."""
-    token = f"bench{number:011d}:APA91b" + "x" * 118
-    return (
-        b'{"token":"%b","notification":{"title":"New message","body":"Anna: see you at the harbour at eight?"},'
-        b'"data":{"chat":"4711","kind":"text"},"android":{"priority":"high"}}' % token.encode()
-    )
+class Case(NamedTuple):
+    """What is measured."""
+
+    wire: str
+    jobs: int
+    latency_ms: float = 0.0
+    projects: int = 1
 
 
-def enqueue(client: redis.Redis, stream: str, count: int) -> None:
-    """Fill a stream with `count` jobs."""
-    for start in range(0, count, 5000):
-        with client.pipeline(transaction=False) as pipe:
-            for number in range(start, min(count, start + 5000)):
-                pipe.execute_command("XADD", stream, "*", "message", message(number))
-            pipe.execute()
+Figures = dict[str, float]
 
 
-@contextmanager
-def process(command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A child, ended by its id at the end."""
-    child = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield child
-    finally:
-        child.terminate()
-        child.wait(60)
-
-
-@contextmanager
-def server(latency_ms: float) -> Iterator[str]:
-    """The fixed-answer FCM; yields its URL."""
-    with process([sys.executable, str(HERE / "server.py"), "0", str(latency_ms)]) as child:
-        assert child.stdout is not None
-        yield f"http://127.0.0.1:{int(child.stdout.readline())}"
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process, all threads."""
-    # Linux: the CPU clock of a process, in nanoseconds; /proc counts in hundredths of a second.
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def peak_rss_mb(pid: int) -> float:
-    """Peak resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
-
-
-def metric(port: int, name: str) -> float:
-    """The sum of a metric's series."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
-
-
-def run_worker(
-    redis_url: str, endpoint: str | Nginx, wire: str, jobs: int, measure: int, port: int
-) -> dict[str, float]:
-    """One worker over `jobs` waiting jobs; measures the first `measure` of them."""
+def run_worker(redis_url: str, endpoint: str | Nginx, case: Case, measure: int) -> Figures:
+    """One worker over waiting jobs; measures the first `measure` of them."""
     client = redis.Redis.from_url(redis_url)
     client.flushall()
-    enqueue(client, ASIDE, jobs)
-    client.xgroup_create(ASIDE, GROUP, id="0")
-    target = jobs - measure
-    settings = {
-        "DISPATCHER_REDIS_URL": redis_url,
-        "DISPATCHER_CREDENTIALS": "none",
-        "DISPATCHER_PROJECTS": PROJECT,
-        "DISPATCHER_FCM_ENDPOINT": endpoint if isinstance(endpoint, str) else endpoint.url,
-        "DISPATCHER_TRANSPORT": wire.removesuffix("-h2"),
-        "DISPATCHER_QUOTA_PER_MINUTE": "1000000000",
-        "DISPATCHER_HTTP_PORT": str(port),
-        "DISPATCHER_LOG_LEVEL": "error",
-    }
-    if isinstance(endpoint, Nginx):
-        settings |= {"DISPATCHER_HTTP_VERSION": "2", "DISPATCHER_CA_FILE": endpoint.ca_file}
-        connected, answered = endpoint.counts()
-    with process([sys.executable, "-m", "dispatcher", "worker"], **settings) as child:
-        wait_until(lambda: ready(port), child)
-        time.sleep(IDLE_S)
-        commands = metric(port, "dispatcher_redis_commands_total")
-        started, cpu = time.perf_counter(), cpu_s(child.pid)
-        client.rename(ASIDE, STREAM)
-        wait_until(lambda: client.xlen(STREAM) <= target, child)
-        settled = jobs - client.xlen(STREAM)
-        took, cpu = time.perf_counter() - started, cpu_s(child.pid) - cpu
-        commands = metric(port, "dispatcher_redis_commands_total") - commands
+    projects = [f"bench-{number}" for number in range(case.projects)]
+    each = case.jobs // case.projects
+    for project in projects:
+        enqueue(client, aside(project), each)
+        client.xgroup_create(aside(project), GROUP, id="0")
+    jobs = each * case.projects
+    target = jobs - min(measure, jobs)
+
+    def left() -> int:
+        with client.pipeline(transaction=False) as pipe:
+            for project in projects:
+                pipe.xlen(stream(project))
+            return sum(pipe.execute())
+
+    connected, answered = endpoint.counts() if isinstance(endpoint, Nginx) else (0, 0)
+    with worker(redis_url, endpoint, case.wire, projects) as running:
+        commands = running.metric("dispatcher_redis_commands_total")
+        started, cpu = time.perf_counter(), cpu_s(running.pid)
+        with client.pipeline(transaction=True) as pipe:
+            for project in projects:
+                pipe.rename(aside(project), stream(project))
+            pipe.execute()
+        running.until(lambda: left() <= target)
+        settled = jobs - left()
+        took, cpu = time.perf_counter() - started, cpu_s(running.pid) - cpu
+        commands = running.metric("dispatcher_redis_commands_total") - commands
         found = {
             "msg_per_s": settled / took,
             "cpu_us": cpu / settled * 1e6,
-            "rss_mb": peak_rss_mb(child.pid),
-            "commands_a_batch": commands / metric(port, "dispatcher_batch_messages_count"),
+            "rss_mb": memory_mb(running.pid)[1],
+            "commands_a_batch": commands / running.metric("dispatcher_batch_messages_count"),
         }
     if isinstance(endpoint, Nginx):
         connections, requests = endpoint.counts()
@@ -147,75 +93,101 @@ def run_worker(
     return found
 
 
-def ready(port: int) -> bool:
-    """Whether the worker can do its work."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10):
-            return True
-    except OSError:  # not listening yet, or 503
-        return False
-
-
-def wait_until(condition, child: subprocess.Popen[str], limit_s: float = 600) -> None:
-    """Look every 5 ms."""
-    deadline = time.perf_counter() + limit_s
-    while not condition():
-        if child.poll() is not None:
-            raise SystemExit(f"the worker ended with {child.returncode}")
-        if time.perf_counter() > deadline:
-            raise SystemExit(f"not done after {limit_s:g} s")
-        time.sleep(0.005)
-
-
-def run_bare(redis_url: str, endpoint: str, jobs: int) -> dict[str, float]:
+def run_bare(redis_url: str, endpoint: str, jobs: int) -> Figures:
     """The bare loop."""
     client = redis.Redis.from_url(redis_url)
     client.flushall()
-    enqueue(client, STREAM, jobs)
-    command = [sys.executable, str(HERE / "bare.py"), redis_url, endpoint, PROJECT, str(jobs)]
+    enqueue(client, stream("bench"), jobs)
+    command = [sys.executable, str(HERE / "bare.py"), redis_url, endpoint, "bench", str(jobs)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def cases(wires: list[str], jobs: list[int], latencies: list[float], projects: list[int]) -> list[Case]:
+    """Backlogs at no latency and one project; then latency and many projects, each at the middle backlog."""
+    middle = sorted(jobs)[len(jobs) // 2]
+    workers = [wire for wire in wires if wire != "bare"]
+    found = [Case(wire, count) for count in jobs for wire in wires]
+    found += [Case(wire, middle, latency) for latency in latencies for wire in workers]
+    found += [Case(wire, middle, 0.0, count) for count in projects for wire in workers]
+    return found
+
+
+def measured_of(case: Case, most: int) -> int:
+    """Messages that count."""
+    if case.wire == "v1" and case.projects == 1:
+        return min(case.jobs, most // 5)  # it takes six times as long over one
+    if case.wire == "v1-h2" and case.latency_ms:
+        return min(case.jobs, most // 2)
+    return min(case.jobs, most)
+
+
+class Servers:
+    """The endpoints of all cases, started when first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._started: dict[tuple[bool, float], str | Nginx] = {}
+
+    def of(self, case: Case) -> str | Nginx:
+        """Where the case sends to."""
+        key = (case.wire == "v1-h2", case.latency_ms)
+        if key not in self._started:
+            self._started[key] = self._start(*key)
+        return self._started[key]
+
+    def _start(self, tls: bool, latency_ms: float) -> str | Nginx:
+        if not tls:
+            return self._stack.enter_context(server(latency_ms))
+        running = self._stack.enter_context(nginx())
+        if latency_ms:
+            running.url = f"https://127.0.0.1:{self._stack.enter_context(delayed(running.port, latency_ms))}"
+        return running
 
 
 def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--wires", nargs="+", default=["bare", "batch", "v1", "v1-h2"])
-    options.add_argument("--jobs", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
+    options.add_argument("--wires", nargs="+", default=list(WIRES))
+    options.add_argument("--jobs", nargs="+", type=int, default=list(JOBS))
+    options.add_argument("--latency-ms", nargs="*", type=float, default=list(LATENCIES_MS))
+    options.add_argument("--projects", nargs="*", type=int, default=[MANY])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--measure", type=int, default=100_000, help="most messages measured a round")
-    options.add_argument("--latency-ms", type=float, default=0.0)
-    options.add_argument("--port", type=int, default=18080)
-    arguments = options.parse_args()
-    print(
-        "| wire | jobs waiting | msg/s | worker CPU us/message | peak RSS MB | Redis commands a batch | TLS handshakes in 10,000 |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    options.add_argument("--quick", action="store_true", help="one round, small backlogs")
+    options.add_argument("--dry", action="store_true", help="print only")
+    asked = options.parse_args()
+    if asked.quick:
+        asked.rounds, asked.jobs, asked.measure = 1, [10_000, 100_000], 50_000
+        asked.latency_ms = asked.latency_ms[:1]
+    chosen = cases(asked.wires, asked.jobs, asked.latency_ms, asked.projects)
+    rounds: dict[Case, list[Figures]] = {case: [] for case in chosen}
     with ExitStack() as stack:
         store = stack.enter_context(EmbeddedRedis())
-        plain = stack.enter_context(server(arguments.latency_ms))
-        tls = stack.enter_context(nginx()) if "v1-h2" in arguments.wires else plain
-        for jobs in arguments.jobs:
-            for wire in arguments.wires:
-                measure = min(jobs, arguments.measure if wire != "v1" else arguments.measure // 5)
-                rounds = []
-                for _ in range(arguments.rounds):
-                    if wire == "bare":
-                        rounds.append(run_bare(store.url, plain, measure))
-                    else:
-                        endpoint = tls if wire == "v1-h2" else plain
-                        rounds.append(run_worker(store.url, endpoint, wire, jobs, measure, arguments.port))
-                median = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-                row = [
-                    wire,
-                    f"{jobs:,}" if wire != "bare" else "-",
-                    f"{median['msg_per_s']:,.0f}",
-                    f"{median['cpu_us']:.1f}",
-                    f"{median['rss_mb']:.0f}" if "rss_mb" in median else "-",
-                    f"{median['commands_a_batch']:.2f}" if "commands_a_batch" in median else "-",
-                    f"{median['handshakes']:.1f}" if "handshakes" in median else "-",
-                ]
-                print("| " + " | ".join(row) + " |", flush=True)
+        servers = Servers(stack)
+        for number in range(asked.rounds):
+            for case in chosen:
+                measure = measured_of(case, asked.measure)
+                if case.wire == "bare":
+                    found = run_bare(store.url, servers.of(case), min(case.jobs, measure))
+                else:
+                    found = run_worker(store.url, servers.of(case), case, measure)
+                rounds[case].append(found)
+                print(
+                    f"{number + 1} {case.wire:6} {case.jobs:>9,} jobs {case.latency_ms:>4g} ms {case.projects:>3} projects"
+                    f" {found['msg_per_s']:>9,.0f} msg/s {found['cpu_us']:>7.1f} us",
+                    flush=True,
+                )
+    rows = [
+        {
+            **case._asdict(),
+            "rounds": len(found),
+            **{key: round(statistics.median(figures[key] for figures in found), 3) for key in found[0]},
+        }
+        for case, found in rounds.items()
+    ]
+    if not asked.dry:
+        results.save("pipeline", {"rows": rows}, quick=asked.quick)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A private Redis on a unix socket, the producer in a process of its own; CPU is that process's user and system time.
 
-    python benchmarks/producer.py                     # the table of README.md
-    python benchmarks/producer.py --only tokens --tokens 10000000
+    python benchmarks/producer.py
+    python benchmarks/producer.py --only tokens --tokens 10000000 --dry
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import results
 
 from dispatcher.client import Producer, SyncProducer
 from dispatcher.queue.embedded import EmbeddedRedis
@@ -86,7 +88,7 @@ def run(what: str, url: str, count: int, file: str) -> None:
     print(json.dumps({"wall": wall, "cpu": cpu, "rss": rss}))
 
 
-def measure(what: str, count: int, file: str, rounds: int) -> None:
+def measure(what: str, count: int, file: str, rounds: int) -> dict[str, object]:
     walls, cpus, sizes = [], [], []
     for _ in range(rounds):
         # Memory of the server is not what is measured: it keeps the jobs of one round.
@@ -100,9 +102,16 @@ def measure(what: str, count: int, file: str, rounds: int) -> None:
         cpus.append(took["cpu"])
         sizes.append(took["rss"])
     wall, cpu = statistics.median(walls), statistics.median(cpus)
-    print(
-        f"| {what} | {count:,} | {count / wall:,.0f} | {count / cpu:,.0f} | {cpu / count * 1e6:.2f} | {max(sizes):.0f} |"
-    )
+    row = {
+        "what": what,
+        "messages": count,
+        "a_second": round(count / wall),
+        "a_cpu_second": round(count / cpu),
+        "cpu_us": round(cpu / count * 1e6, 3),
+        "rss_mb": round(max(sizes)),
+    }
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
@@ -111,6 +120,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["jobs", "tokens"])
+    parser.add_argument("--quick", action="store_true", help="one round, a quarter of the messages")
+    parser.add_argument("--dry", action="store_true", help="print only")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
@@ -119,16 +130,19 @@ def main() -> None:
     if chosen.run:
         run(chosen.run, chosen.url, chosen.count, chosen.file)
         return
-    print("| what | messages | a second (wall) | a second of CPU | CPU us each | peak RSS MB |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    if chosen.quick:
+        chosen.rounds, chosen.jobs, chosen.tokens = 1, chosen.jobs // 4, chosen.tokens // 4
+    rows = []
     if chosen.only != "tokens":
-        for what in ("send_many", "send_many, options", "send_many, sync"):
-            measure(what, chosen.jobs, "", chosen.rounds)
+        kinds = ("send_many", "send_many, options", "send_many, sync")
+        rows += [measure(what, chosen.jobs, "", chosen.rounds) for what in kinds]
     if chosen.only != "jobs":
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "tokens.txt"
             write_tokens(file, chosen.tokens)
-            measure("multicast of a token file", chosen.tokens, str(file), chosen.rounds)
+            rows.append(measure("multicast of a token file", chosen.tokens, str(file), chosen.rounds))
+    if not chosen.dry:
+        results.save("producer", {"rows": rows}, quick=chosen.quick)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A fixed answer at the speed of a socket: FCM's part in the benchmarks, so that the server is not what is measured.
 
-Serves `POST /batch` (as many parts as were sent, each accepted) and any other POST (one accepted message). Nothing
-is checked or remembered; `dispatcher emulator` is the one for tests.
+Serves `POST /batch` (as many parts as were sent, each accepted), `POST .../token` (an access token), `GET /counts`
+(connections so far) and any other POST (one accepted message). Nothing is checked or remembered; `dispatcher emulator`
+is the one for tests.
 
     python benchmarks/server.py PORT [LATENCY_MS]
 """
@@ -23,26 +24,36 @@ PARTS = [
     + b"\r\n"
     for number in range(1, 501)
 ]
-SINGLE = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: %d\r\n\r\n"
-    % len(NAME % 1)
-    + NAME % 1
-)
+NAMED = [
+    part.replace(b"ID: response-%d\r" % n, b"ID: <response-1 + %d>\r" % n) for n, part in enumerate(PARTS, 1)
+]
+"""For clients that name their parts `<... + 1>`, and insist on being answered so."""
+
+
+def _json(content: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: %d\r\n\r\n"
+    return head % len(content) + content
+
+
+SINGLE = _json(NAME % 1)
+TOKEN = _json(b'{"access_token":"bench","expires_in":3600,"token_type":"Bearer"}')
 
 
 class Connection(asyncio.Protocol):
     """One keep-alive connection; requests one at a time."""
 
     latency = 0.0
+    accepted = 0
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.missing = -1
-        self.batch = False
+        self.batch = self.token = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
         self.transport = transport
+        Connection.accepted += 1
 
     def data_received(self, data: bytes) -> None:
         """Collect a request; answer when it is whole."""
@@ -52,10 +63,14 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 self.pieces = [data]
                 return
+            if data.startswith(b"GET "):
+                self.transport.write(_json(b"%d" % Connection.accepted))
+                return
             head = data[:end].lower()
             at = head.index(b"content-length:") + 15
             length = int(head[at : head.find(b"\r\n", at) if b"\r\n" in head[at:] else None])
             self.batch = data.startswith(b"POST /batch ")
+            self.token = b"/token " in data[: data.index(b"\r\n")]
             self.pieces = []
             data = data[end + 4 :]
             self.missing = length
@@ -74,8 +89,9 @@ class Connection(asyncio.Protocol):
     def answer(self, body: bytes) -> bytes:
         """One accepted message for a single send, as many as were sent for a batch."""
         if not self.batch:
-            return SINGLE
-        content = b"".join([*PARTS[: body.count(b"\r\nContent-ID: ")], b"--batch_bench--\r\n"])
+            return TOKEN if self.token else SINGLE
+        parts = NAMED if b"\nContent-ID: <" in body[:400] else PARTS
+        content = b"".join([*parts[: body.count(b"application/http")], b"--batch_bench--\r\n"])
         return (
             b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=batch_bench\r\nContent-Length: %d\r\n\r\n"
             % len(content)

@@ -25,6 +25,7 @@ from dispatcher.pipeline.intake import Intake
 from dispatcher.pipeline.managing import Managing
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.receiving import Receiving
 from dispatcher.pipeline.roster import Roster
 from dispatcher.pipeline.sending import Sending
 from dispatcher.pipeline.settling import Settling
@@ -230,7 +231,10 @@ class Worker:
         share = FairShare(settings.max_in_flight, settings.batch_size)
         intake = Intake(queue, projects, room, room_changed, share, packing, settling, metrics, log)
         async with asyncio.TaskGroup() as tasks:
-            roster = Roster(projects, queue, intake, sending, managing, settling, tasks, metrics, log)
+            receiving = Receiving(queue, metrics, log)
+            roster = Roster(
+                projects, queue, intake, sending, managing, receiving, settling, tasks, metrics, log
+            )
             duties: list[Duty] = [
                 LeaseKeeper(queue, projects, settings.lease_s, metrics, log),
                 KeyWatcher(

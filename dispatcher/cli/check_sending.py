@@ -69,7 +69,9 @@ async def check_sending(settings: Settings, keyring: Keyring, *, send: bool) -> 
         asked: set[tuple[str, Route]] = set()
         for project, credential in sorted(keyring.credentials.items()):
             where = settings.project(project).fcm_endpoint, route_of(settings.project(project))
-            if send and project not in unreachable and where not in asked:
+            # XMPP has no Date to compare with, and its project may reach nothing else.
+            timed = settings.project(project).transport != "xmpp"
+            if send and timed and project not in unreachable and where not in asked:
                 asked.add(where)
                 clock = await check_clock(await sessions.over(where[1]), where[0])
                 findings += [clock] if clock is not None else []
@@ -106,20 +108,20 @@ async def _send(settings: Settings, outfitter: Outfitter, project: str) -> Findi
     batch = Batch(project, "normal", [job], 1, job.nbytes, epoch=0, broadcast=True)
     (response,) = await made.transport.send(batch, token, now=now, at_once=1)
     values = settings.project(project)
-    legacy = made.transport.name == "legacy"
-    endpoint = values.legacy_base if legacy else values.fcm_endpoint
+    wire = made.transport.name
+    endpoint = {"legacy": values.legacy_base, "xmpp": values.xmpp_endpoint}.get(wire, values.fcm_endpoint)
     if response.error is None:
         text = f"{project}: {endpoint} took a validate_only message over {made.transport.name}"
         return Finding("endpoint", text)
     told = _told(response.error)
-    if legacy:
-        told = told.replace("DISPATCHER_FCM_ENDPOINT", "DISPATCHER_LEGACY_ENDPOINT")
+    if wire in ("legacy", "xmpp"):
+        told = told.replace("DISPATCHER_FCM_ENDPOINT", f"DISPATCHER_{wire.upper()}_ENDPOINT")
     return Finding("endpoint", f"{project}: {endpoint}: {told}", ok=False)
 
 
 def _told(error: SendError) -> str:
     what = error.reason or error.rpc_status or f"HTTP {error.http_status}"
-    if error.fate is not Fate.ANSWERED:
+    if error.fate is not Fate.ANSWERED and not error.http_status:
         return f"no answer ({what}): check DISPATCHER_FCM_ENDPOINT, DISPATCHER_PROXY, DNS and the firewall"
     verdict = classify(error, "topic")
     mend = _MENDS.get(verdict.action, "see the error table in the README of this version")

@@ -40,6 +40,12 @@ def emulator(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.", show_default=False)] = None,
     max_streams: Annotated[int, typer.Option(min=1, help="HTTP/2 streams of a connection.")] = 100,
+    xmpp_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="XMPP too, at this port; 0: any that is free.", show_default=False
+        ),
+    ] = None,
     public_host: Annotated[
         str, typer.Option(help="Host name to write into the credentials.", show_default=False)
     ] = "",
@@ -65,6 +71,7 @@ def emulator(
             tls_cert=tls_cert,
             tls_key=tls_key,
             max_streams=max_streams,
+            xmpp_port=xmpp_port,
             public_host=public_host,
         ),
         ready=_tell,

@@ -22,6 +22,7 @@ TABLES = {
     "job": contract.job_table,
     "outcome": contract.outcome_table,
     "status": contract.status_table,
+    "upstream": contract.upstream_table,
     "operations": contract.operations_table,
     "errors": errors.markdown,
     "settings": settings.markdown,

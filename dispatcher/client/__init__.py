@@ -5,6 +5,7 @@
     outcomes.py   OutcomeReader: what became of each message
     group.py      OutcomeGroupReader: the same, shared by several, each outcome acknowledged
     blocking_readers.py   SyncOutcomeReader, SyncOutcomeGroupReader: both without asyncio
+    upstream.py   UpstreamReader: what devices sent, and delivery receipts
     letters.py    DeadLetters: what was rejected or given up; replay, purge
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
@@ -18,6 +19,7 @@ from dispatcher.client.jobs import JobOptions, Message
 from dispatcher.client.letters import DeadCount, DeadFilter, DeadLetters, Replayed
 from dispatcher.client.outcomes import OutcomeReader, OutcomeRecord
 from dispatcher.client.producer import Enqueued, MessageWarning, Producer, ProducerOptions
+from dispatcher.client.upstream import UpstreamMessage, UpstreamReader
 from dispatcher.protocol.letter import DeadLetter
 
 __all__ = [
@@ -38,4 +40,6 @@ __all__ = [
     "SyncOutcomeGroupReader",
     "SyncOutcomeReader",
     "SyncProducer",
+    "UpstreamMessage",
+    "UpstreamReader",
 ]

@@ -44,6 +44,7 @@ class JobOptions(TypedDict, total=False):
     on_unknown: what to do when a send's fate is unknown: `resend` (default) or `give_up`.
     campaign: counts into that campaign.
     validate_only: FCM checks the message and delivers nothing.
+    delivery_receipt: a report in the upstream stream when a device has the message; only XMPP can.
     attributes: opaque JSON value up to 1 KB, returned in outcomes.
     traceparent: W3C trace context.
     """
@@ -56,6 +57,7 @@ class JobOptions(TypedDict, total=False):
     on_unknown: OnUnknown
     campaign: str
     validate_only: bool
+    delivery_receipt: bool
     attributes: Any
     traceparent: str
 

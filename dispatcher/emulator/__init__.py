@@ -15,6 +15,7 @@ Everything but `server` and `connections` is plain code: one request in, one rep
     subscriptions.py, imports.py, groups.py
                     topics and what is known of tokens; APNs and web push imports; device groups
     judge.py        what they say of a token
+    xmpp.py         XMPP: messages, receipts, upstream; one connection is xmpp_session.py, its socket xmpp_listener.py
     oauth.py        POST /token, and what an access token may do
     credentials.py  service-account files that point here
     faults.py       the scenario: rules, limits, quotas; when a rule fires

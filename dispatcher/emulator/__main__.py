@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="speak TLS with this certificate")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="and this key")
     parser.add_argument("--max-streams", type=int, default=100, help="HTTP/2 streams of a connection")
+    parser.add_argument("--xmpp-port", type=int, help="XMPP too, at this port; 0: any that is free")
     parser.add_argument("--public-host", default="", help="host name in the credentials' addresses")
     given = parser.parse_args(arguments)
     if (given.tls_cert is None) != (given.tls_key is None):
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
                 tls_cert=given.tls_cert,
                 tls_key=given.tls_key,
                 max_streams=given.max_streams,
+                xmpp_port=given.xmpp_port,
                 public_host=given.public_host,
             ),
             ready=_tell,

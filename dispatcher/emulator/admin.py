@@ -21,6 +21,8 @@ For tests and demos: it asks for no credentials, like the rest of a process that
     GET    oauth                    access tokens given out; numbers and server keys of the projects
     PUT    oauth                    lifetime of access tokens; refusal of every assertion; revocation; tokens and server
                                     keys to take
+    GET    xmpp                     connections, violations, upstream messages
+    PUT    xmpp                     drains, cuts or disturbs connections; devices send messages
     POST   reset                    begins afresh; body `{"ledger": false, ...}` keeps a part
 """
 
@@ -39,6 +41,7 @@ from dispatcher.emulator.oauth import Grant
 from dispatcher.emulator.registry import TokenState
 from dispatcher.emulator.state import State
 from dispatcher.emulator.wire import Reply, Request, json_reply
+from dispatcher.emulator.xmpp import UpstreamOrder, Xmpp
 
 PREFIX = "/_emulator/"
 PAGE = 10_000
@@ -80,6 +83,26 @@ class OAuthChange(msgspec.Struct, forbid_unknown_fields=True):
     server_keys: dict[str, str] = {}
 
 
+class XmppChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `PUT xmpp`; absent: nothing.
+
+    Attributes:
+        project: whose connections; "": everybody's.
+        drain: so many of them drain.
+        cut: so many of them are cut.
+        say: text that is sent on each, as it is.
+        silent: nothing is answered from now on, or (false) again.
+        upstream: messages that devices send.
+    """
+
+    project: str = ""
+    drain: int = 0
+    cut: int = 0
+    say: str = ""
+    silent: bool | None = None
+    upstream: list[UpstreamOrder] = []
+
+
 class Reset(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST reset`: what is set back."""
 
@@ -95,8 +118,9 @@ class WrongUseError(Exception):
 class Admin:
     """Answers requests to the admin API."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, xmpp: Xmpp) -> None:
         self._state = state
+        self._xmpp = xmpp
         self._routes: dict[tuple[str, str], Callable[[Request, dict[str, str]], Any]] = {
             ("GET", "health"): self._health,
             ("GET", "summary"): self._summary,
@@ -114,6 +138,8 @@ class Admin:
             ("GET", "groups"): self._groups,
             ("GET", "oauth"): self._oauth,
             ("PUT", "oauth"): self._set_oauth,
+            ("GET", "xmpp"): self._xmpp_state,
+            ("PUT", "xmpp"): self._disturb,
             ("POST", "reset"): self._reset,
         }
 
@@ -259,9 +285,39 @@ class Admin:
             authority.admit_key(server_key, project)
         return {"ok": True, "revoked": revoked}
 
+    def _xmpp_state(self, _: Request, __: dict[str, str]) -> Any:
+        xmpp = self._xmpp
+        return {
+            "connections": Counter(connection.project for connection in xmpp.connections),
+            "draining": sum(connection.draining for connection in xmpp.connections),
+            "unacked": sum(len(connection.owed) for connection in xmpp.connections),
+            "waiting": xmpp.waiting,
+            "silent": xmpp.silent,
+            "counts": xmpp.counts,
+        }
+
+    def _disturb(self, request: Request, _: dict[str, str]) -> Any:
+        change = msgspec.json.decode(request.body, type=XmppChange)
+        if change.silent is not None:
+            self._xmpp.silent = change.silent
+        if change.upstream:
+            if not change.project:
+                raise WrongUseError("upstream needs `project`")
+            self._xmpp.order(change.project, change.upstream)
+        theirs = self._xmpp.of(change.project)
+        for connection in theirs if change.say else ():
+            connection.say(change.say.encode())
+        for connection in theirs[: change.drain]:
+            connection.drain()
+        for connection in theirs[len(theirs) - min(len(theirs), change.cut) :]:
+            connection.cut()
+        return {"ok": True, "connections": len(theirs)}
+
     def _reset(self, request: Request, _: dict[str, str]) -> Any:
         what = msgspec.json.decode(request.body or b"{}", type=Reset)
         self._state.reset(ledger=what.ledger, faults=what.faults, registry=what.registry)
+        if what.ledger:
+            self._xmpp.reset()
         return {"ok": True}
 
 

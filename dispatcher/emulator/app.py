@@ -17,6 +17,7 @@ from dispatcher.emulator.recipients import Recipients
 from dispatcher.emulator.refusals import extra_headers, refusal
 from dispatcher.emulator.state import State
 from dispatcher.emulator.wire import JSON_TYPE, VARY, Headers, Reply, Request, html_reply, not_found
+from dispatcher.emulator.xmpp import Xmpp
 
 TOKEN_PATHS = frozenset({"/token", "/o/oauth2/token"})
 """Where access tokens are had: today's endpoint, and that of accounts.google.com, which older SDKs still ask."""
@@ -27,13 +28,15 @@ class Emulator:
 
     Attributes:
         state: all it remembers.
+        xmpp: its XMPP side.
     """
 
     def __init__(self, scenario: Scenario | None = None, *, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives Unix seconds."""
         self.state = State(scenario)
         self._clock = clock
-        self._admin = Admin(self.state)
+        self.xmpp = Xmpp(self.state, clock)
+        self._admin = Admin(self.state, self.xmpp)
         self._management = Management(self.state)
         self._legacy = legacy.LegacySends(Recipients(self.state.messages), self.state.authority)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from dispatcher.emulator.refusals import REFUSALS
 
-Wire = Literal["", "batch", "v1", "legacy", "oauth", "iid"]
+Wire = Literal["", "batch", "v1", "legacy", "xmpp", "oauth", "iid"]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -27,7 +27,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
     Conditions (all must hold; an empty one holds always):
         per: whether it looks at each message, or at each HTTP request as a whole (then `project`, `kind`,
             `target`, `prefix` and `share` are not looked at).
-        wire: the endpoint: `batch`, `v1`, `legacy`, `oauth` (requests only), or `iid`: all management services, whose tokens
+        wire: the endpoint: `batch`, `v1`, `legacy`, `xmpp` (whose requests are logins), `oauth` (requests only), or `iid`: all management services, whose tokens
             are looked at like messages.
         path: what the path of the request begins with; for rules that look at requests.
         project, kind, target: equal.
@@ -38,7 +38,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
         times: it fires at most so often.
 
     Effects:
-        error: a refusal by name (see `refusals.REFUSALS`), in FCM's own JSON. With `legacy` and `iid` any
+        error: a refusal by name (see `refusals.REFUSALS`), in FCM's own JSON. With `legacy`, `xmpp` and `iid` any
             text: the error of a recipient or token.
         status, body, content_type: a bare HTTP answer instead; without `body` a front end's HTML page.
         retry_after: seconds, sent as `retry_after_form` says.
@@ -78,7 +78,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_on
         Raises:
             ValueError: an unknown error name, or an effect that this kind of rule cannot have.
         """
-        if self.error and self.wire not in ("iid", "legacy") and self.error not in REFUSALS:
+        if self.error and self.wire not in ("iid", "legacy", "xmpp") and self.error not in REFUSALS:
             raise ValueError(f"unknown error {self.error!r}: one of {', '.join(sorted(REFUSALS))}")
         if self.error and self.status is not None:
             raise ValueError("a rule has either `error` or `status`")

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -24,11 +26,15 @@ from dispatcher.emulator.connections import cut
 from dispatcher.emulator.entrance import INNER_HOST, Entrance, tls_context
 from dispatcher.emulator.faults import Scenario
 from dispatcher.emulator.wire import Reply, Request
+from dispatcher.emulator.xmpp_listener import Listener, write_certificate
+from dispatcher.emulator.xmpp_listener import tls_context as xmpp_tls_context
 from dispatcher.errors import SettingsError
 
 BACKLOG = 4096
 """Connections that may wait or be open; a v1 client over HTTP/1.1 opens one per message under way."""
 PROBE_INTERVAL = 0.005
+GOOGLE_NAMES = ("fcm.googleapis.com", "gcm.googleapis.com", "fcm-xmpp.googleapis.com")
+"""In the certificate for XMPP: clients that are led here look for the name that they asked for."""
 FLUSH_TIME = 0.02
 """Seconds the HTTP server has to write what it was given, before its connection is cut."""
 
@@ -44,6 +50,8 @@ class Options(msgspec.Struct, kw_only=True):
         scenario: faults, quotas and limits from the start.
         tls_cert, tls_key: PEM files; with both it speaks TLS and chooses the HTTP version by ALPN.
         max_streams: concurrent HTTP/2 streams of a connection; Google's is 100 (quota rules, section 6).
+        xmpp_port: XMPP too, at this port, over TLS always; 0: any that is free; None: no XMPP. Without `tls_cert` it has
+            a certificate of its own.
         public_host: host name for the credentials' addresses, where clients do not reach it under `host`.
     """
 
@@ -55,6 +63,7 @@ class Options(msgspec.Struct, kw_only=True):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_streams: int = 100
+    xmpp_port: int | None = None
     public_host: str = ""
 
 
@@ -64,10 +73,14 @@ class Ready(msgspec.Struct, omit_defaults=True):
     Attributes:
         url: base of every endpoint, no slash at the end.
         credentials: the files written, by project.
+        xmpp: host and port of XMPP.
+        ca_file: the certificate that XMPP's clients have to trust, if it is its own.
     """
 
     url: str
     credentials: dict[str, str] = {}
+    xmpp: str = ""
+    ca_file: str = ""
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -109,6 +122,13 @@ async def serve(
             inner_port = reservations.enter_context(_reserved(INNER_HOST, 0)).getsockname()[1]
             entrance = _entrance(options.tls_cert, options.tls_key, inner_port)
         told = _enrol(options, emulator, port)
+        listener = None
+        if options.xmpp_port is not None:
+            xmpp_port = reservations.enter_context(_reserved(options.host, options.xmpp_port)).getsockname()[
+                1
+            ]
+            listener = _xmpp(options, emulator, told, reservations)
+            told.xmpp = f"{_shown(options)}:{xmpp_port}"
         stopping = stop or asyncio.Event()
         server = _server(options, emulator, stopping, inner_host, inner_port)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,12 +139,16 @@ async def serve(
             await _listening(inner_host, inner_port, serving)
             if entrance is not None:
                 await entrance.open(options.host, port, BACKLOG)
+            if listener is not None:
+                await listener.open(options.host, xmpp_port)
             ready(told)
             await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
             if entrance is not None:
                 entrance.close()
+            if listener is not None:
+                listener.close()
             server.stop()
             await serving
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -161,9 +185,31 @@ def _entrance(certificate: Path, key: Path, inner_port: int) -> Entrance:
         raise SettingsError(f"certificate {certificate} or key {key}: {error}") from error
 
 
+def _xmpp(options: Options, emulator: Emulator, told: Ready, files: ExitStack) -> Listener:
+    """The XMPP port, not open yet; with a certificate of its own if none was given."""
+    certificate, key = options.tls_cert, options.tls_key
+    try:
+        if certificate is None or key is None:
+            folder = Path(files.enter_context(TemporaryDirectory(prefix="fcm-emulator-")))
+            certificate, key = folder / "emulator-ca.pem", folder / "key.pem"
+            hosts = dict.fromkeys(["localhost", "127.0.0.1", "::1", _shown(options), *GOOGLE_NAMES])
+            write_certificate(certificate, key, list(hosts))
+            if options.credentials is not None:
+                certificate = Path(copyfile(certificate, options.credentials / certificate.name))
+            told.ca_file = str(certificate)
+        return Listener(emulator.xmpp, xmpp_tls_context(certificate, key))
+    except OSError as error:
+        raise SettingsError(f"certificate {certificate} or key {key}: {error}") from error
+
+
+def _shown(options: Options) -> str:
+    """The host that clients are told."""
+    return options.public_host or ("127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host)  # noqa: S104 - compared, not bound
+
+
 def _enrol(options: Options, emulator: Emulator, port: int) -> Ready:
     scheme = "https" if options.tls_cert else "http"
-    host = options.public_host or ("127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host)  # noqa: S104 - compared, not bound
+    host = _shown(options)
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     if options.credentials is None:
         return Ready(url)

@@ -149,8 +149,8 @@ class Job(msgspec.Struct, gc=False):
         stream: the stream it was read from.
         project: Firebase project id.
         fields: the entry as Redis holds it: name, value, name, value, ...; kept for retries and dead letters.
-        nbytes: what it weighs in the worker's room: bytes of `fields`, and of a multicast the message once for each
-            token, as it stands in the request.
+        nbytes: what it weighs in the worker's room: bytes of `fields`, and of its messages as they stand in the request,
+            which lies beside them until it is answered.
         id: the producer's id, else the origin's entry id; `job` in outcomes.
         lane: the producer's lane.
         message: the JSON object of the v1 Message without wrapper; without a target if `multicast`.
@@ -162,6 +162,7 @@ class Job(msgspec.Struct, gc=False):
         deliver_at: not sent before this; 0: at once.
         lifetimes: what may have to be shortened in `message`; None: it says nothing of the kind, as most do not.
         state: what earlier runs left; None at first sight.
+        delivery_receipt: ask for a report when a device has the message; only XMPP can.
         attributes: the producer's opaque JSON, as bytes; b"": none.
         operation: what a management job asks for; "": it is a message.
         request: the checked request of a management job.
@@ -193,6 +194,7 @@ class Job(msgspec.Struct, gc=False):
     on_unknown: OnUnknown = "resend"
     campaign: str = ""
     validate_only: bool = False
+    delivery_receipt: bool = False
     attributes: bytes = b""
     traceparent: str = ""
     operation: str = ""

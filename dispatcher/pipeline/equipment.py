@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from dispatcher.errors import SettingsError
@@ -26,6 +27,8 @@ from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
 from dispatcher.transport.v1 import V1Transport
 from dispatcher.transport.wire import Observe, Timeouts, Transport
+from dispatcher.transport.xmpp import DOMAIN, XmppTransport
+from dispatcher.transport.xmpp_pool import Dial, Pool
 
 GOOGLE_HOSTS = frozenset({"fcm.googleapis.com", "fcm.mtls.googleapis.com"})
 """Hosts known to have no batch endpoint any more."""
@@ -78,7 +81,7 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         SettingsError: its CA file will not do.
     """
     route = route_of(settings)
-    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy"):
+    if settings.http_version == "1.1" or settings.transport in ("batch", "legacy", "xmpp"):
         return None
     only = settings.http_version == "2"
     plain = urlsplit(settings.fcm_endpoint).scheme == "http"
@@ -93,6 +96,33 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
         route=route,
         only=only,
     )
+
+
+def make_xmpp(settings: ProjectSettings, observe: Observe) -> XmppTransport:
+    """The XMPP connections of a project; none is opened yet.
+
+    Raises:
+        SettingsError: slixmpp is not installed, there is no sender id, a proxy is set, or the CA file will not do.
+    """
+    if find_spec("slixmpp") is None:
+        raise SettingsError("DISPATCHER_TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'")
+    if not settings.sender_id:
+        raise SettingsError(
+            f"DISPATCHER_SENDER_ID is not set for {settings.id}, and DISPATCHER_TRANSPORT=xmpp logs in with it: give the "
+            "project number; in the project's own table it is sender_id"
+        )
+    if settings.proxy.get_secret_value():
+        raise SettingsError(
+            f"DISPATCHER_PROXY is set for {settings.id}, and DISPATCHER_TRANSPORT=xmpp goes through none: set it only in the "
+            "tables of other projects"
+        )
+    from dispatcher.transport.xmpp_client import Account  # noqa: PLC0415 - its extra may not be installed
+
+    host, _, port = settings.xmpp_endpoint.rpartition(":")
+    account = Account(host, int(port), DOMAIN, settings.sender_id, f"{settings.sender_id}@{DOMAIN}")
+    dial = Dial(account, route_of(settings).tls(), settings.request_timeout_s)
+    timeouts = Timeouts(settings.request_timeout_s, settings.topic_timeout_s)
+    return XmppTransport(Pool(dial, settings.xmpp_connections), timeouts, observe)
 
 
 def make_transport(
@@ -167,18 +197,23 @@ class Outfitter:
         settings = self._settings.project(project)
         key = self._keyring.legacy.get(project)
         signer = None
-        if settings.transport == "legacy":
+        if settings.transport in ("legacy", "xmpp"):
             if key is None:
                 raise SettingsError(
-                    f"DISPATCHER_LEGACY_KEY_FILE is not set for {project}, and DISPATCHER_TRANSPORT=legacy needs it: name a "
-                    "file that holds the server key and nothing else; in the project's own table it is legacy_key_file"
+                    f"DISPATCHER_LEGACY_KEY_FILE is not set for {project}, and DISPATCHER_TRANSPORT={settings.transport} needs it: "
+                    "name a file that holds the server key and nothing else; in the project's own table it is legacy_key_file"
                 )
             signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))
         http2 = make_http2(settings, self._observe)
         if http2 is not None:
             self._sessions.adopt(http2)
-        transport = make_transport(settings, session, self._observe, http2)
+        transport: Transport
+        if settings.transport == "xmpp":
+            transport = xmpp = make_xmpp(settings, self._observe)
+            self._sessions.adopt(xmpp.pool)
+        else:
+            transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
         errands = make_errands(settings, session, self._observe, credential, key)
         return Project(settings, transport, credential, errands, key, signer=signer)

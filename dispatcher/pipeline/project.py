@@ -122,7 +122,7 @@ class Project:
                 topic_payload_limit=settings.topic_payload_limit,
                 narrow_keys=settings.reserved_keys == "narrow",
             ),
-            legacy="legacy" if settings.transport == "legacy" else None,
+            legacy=settings.transport if settings.transport in ("legacy", "xmpp") else None,
         )
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
@@ -141,6 +141,8 @@ class Project:
         self.waiting: dict[Waiting, deque[Batch]] = {
             (stream, broadcast): deque() for stream in STREAMS for broadcast in (False, True)
         }
+        # Times in a row that quota was refused to lanes other than high (writer: sending).
+        self.refusals = 0
         # Batches of topics and conditions on the wire (writer: sending).
         self.broadcasts = 0
         # Entries in this process, from read to settled: what reconciliation compares with Redis

@@ -16,6 +16,7 @@ from dispatcher.model import STREAMS
 from dispatcher.pipeline.intake import Intake
 from dispatcher.pipeline.managing import Managing
 from dispatcher.pipeline.project import Project, Watcher
+from dispatcher.pipeline.receiving import Receiving
 from dispatcher.pipeline.sending import Sending
 from dispatcher.pipeline.settling import Settling
 from dispatcher.queue.store import Queue
@@ -31,6 +32,7 @@ class Roster:
         intake: stops reading.
         sending: has a task for each project.
         managing: likewise.
+        receiving: likewise, for as long as the others.
         settling: told of what is handed back.
         tasks: owns the tasks.
         metrics: the worker's.
@@ -44,6 +46,7 @@ class Roster:
         intake: Intake,
         sending: Sending,
         managing: Managing,
+        receiving: Receiving,
         settling: Settling,
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
@@ -54,6 +57,7 @@ class Roster:
         self._intake = intake
         self._sending = sending
         self._managing = managing
+        self._receiving = receiving
         self._settling = settling
         self._tasks = tasks
         self._metrics = metrics
@@ -84,10 +88,13 @@ class Roster:
         self._senders[project] = self._tasks.create_task(self._serve(project), name=f"sending {project.id}")
 
     async def _serve(self, project: Project) -> None:
-        """Messages and management jobs, side by side."""
-        async with asyncio.TaskGroup() as stages:
-            stages.create_task(self._sending.run(project), name=f"messages of {project.id}")
-            stages.create_task(self._managing.run(project), name=f"management of {project.id}")
+        """Messages and management jobs, side by side; and what comes by itself for as long as these go on."""
+        async with asyncio.TaskGroup() as aside:
+            receiving = aside.create_task(self._receiving.run(project), name=f"upstream of {project.id}")
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(self._sending.run(project), name=f"messages of {project.id}")
+                stages.create_task(self._managing.run(project), name=f"management of {project.id}")
+            receiving.cancel()
 
     def drop(self, project_id: str) -> None:
         """Begin to see a project off; it stays in the roster until that is done."""

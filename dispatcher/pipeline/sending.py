@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from random import random
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,6 +20,7 @@ from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.ordering import hindered
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
+from dispatcher.policy.asking import wait_to_ask
 from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
@@ -103,7 +105,7 @@ class Sending:
                     continue
                 waiting.popleft()
                 project.sending_turns.charge(batch.stream, batch.size)
-                need = self._slots(project, batch)
+                need = self._slots(project, batch) or self._wanted(project, batch)
                 project.concurrency.start(need)
                 if batch.broadcast:
                     project.broadcasts += need
@@ -120,7 +122,7 @@ class Sending:
             return None
         ready: dict[Stream, deque[Batch]] = {}
         for (stream, _), waiting in project.waiting.items():
-            if not waiting or not self._fits(project, waiting[0]):
+            if not waiting or not self._slots(project, waiting[0]):
                 continue
             other = ready.get(stream)
             if other is None or waiting[0].packed_at < other[0].packed_at:
@@ -128,18 +130,26 @@ class Sending:
         turn = project.sending_turns.pick(ready)
         return None if turn is None else ready[turn]
 
-    def _slots(self, project: Project, batch: Batch) -> int:
-        """Request slots that `batch` takes: as many as it has requests, and no more than there are."""
+    def _wanted(self, project: Project, batch: Batch) -> int:
+        """Request slots that `batch` can use: as many as it has requests, and no more than there are."""
         most = project.concurrency.limit
         if batch.broadcast:
             most = min(most, project.settings.topic_concurrency)
         return min(project.transport.requests(batch), most)
 
-    def _fits(self, project: Project, batch: Batch) -> bool:
-        concurrency, slots = project.concurrency, self._slots(project, batch)
-        if batch.broadcast and project.broadcasts + slots > project.settings.topic_concurrency:
-            return False
-        return concurrency.running == 0 or slots <= concurrency.free(high=batch.stream == "high")
+    def _slots(self, project: Project, batch: Batch) -> int:
+        """Request slots that `batch` would get now; 0: it waits until more are free.
+
+        Where each message is a request, it goes with half of what it wants, and its messages take turns: a second
+        batch of 500 need not wait for the first while 400 of 1,000 slots lie idle.
+        """
+        concurrency, wanted = project.concurrency, self._wanted(project, batch)
+        if batch.broadcast and project.broadcasts + wanted > project.settings.topic_concurrency:
+            return 0
+        free = wanted if concurrency.running == 0 else concurrency.free(high=batch.stream == "high")
+        if wanted <= free:
+            return wanted
+        return free if 2 * free >= wanted and not batch.broadcast else 0
 
     async def _admit(self, project: Project, batch: Batch) -> Grant | None:
         """Ask the project's quota for a batch; None: look around again."""
@@ -164,13 +174,19 @@ class Sending:
             await self._stand_back(project, grant)
             return None
         if grant.granted:
+            project.refusals = 0
             self._metrics.quota_used.of(project.id).inc(batch.size)
             if grant.wait > 0:
                 # Minutes, for a large multicast job at a small quota: a drain does not wait for that.
                 await self._rest(project, grant.wait, project.dismissed)
             return grant
-        # Out of quota. A high batch that arrives meanwhile goes first.
-        await self._rest(project, grant.wait, project.dismissed if high else project.urgent)
+        # Out of quota. A high batch that arrives meanwhile goes first, and asks at the first moment.
+        if high:
+            await self._rest(project, grant.wait, project.dismissed)
+        else:
+            project.refusals += 1
+            wait_s = wait_to_ask(grant.wait, project.refusals, random())  # noqa: S311 - spread, no secret
+            await self._rest(project, wait_s, project.urgent)
         return None
 
     async def _rest(self, project: Project, wait_s: float, sooner: asyncio.Event) -> None:

@@ -56,12 +56,14 @@ KEYS = (
     Key("fcm:{P}:delayed:jobs", "hash", "their fields"),
     Key("fcm:{P}:outcomes", "stream", "what became of each message"),
     Key("fcm:{P}:dead", "stream", "dead letters"),
+    Key("fcm:{P}:upstream", "stream", "messages of devices and delivery receipts, over XMPP only"),
     Key("fcm:{P}:control", "hash", "pauses and cancellations, and what one worker learnt for all"),
     Key("fcm:{P}:pauses", "zset", "paused targets, hashed; score = the next free time (ms)"),
     Key("fcm:{P}:campaign:<id>", "hash", "messages of the campaign by status"),
     Key("fcm:{P}:quota", "string", "internal"),
     Key("fcm:{P}:dedup:<key>", "string", "internal"),
     Key("fcm:{P}:lease:<consumer>", "string", "internal"),
+    Key("fcm:{P}:upstream:seen", "zset", "internal"),
 )
 
 JOB_FIELDS = (
@@ -90,6 +92,10 @@ JOB_FIELDS = (
     ),
     Field("campaign", "counts into that campaign, and can be cancelled by it"),
     Field("validate_only", "`1`: FCM checks the message and delivers nothing"),
+    Field(
+        "delivery_receipt",
+        "`1`: report in `fcm:{P}:upstream` when a device has the message; over XMPP only, other wires have none",
+    ),
     Field("attributes", "any JSON value up to 1 KB (1,024 bytes), returned in outcomes"),
     Field(
         "traceparent",
@@ -126,6 +132,18 @@ OUTCOME_FIELDS = (
     Field("campaign", "the job's"),
     Field("attributes", "the job's"),
 )
+
+UPSTREAM_FIELDS = (
+    Field("type", "`upstream`: a device sent it; `receipt`: a device has a message of yours"),
+    Field("from", "the device's registration token; of a receipt the server's name"),
+    Field("message_id", "unique for `from`; no two entries within the retention have both in common"),
+    Field("category", "the app's package name"),
+    Field(
+        "data",
+        "JSON object: what the app sent; of a receipt `message_status`, `original_message_id` (the outcome's `message_id`), `device_registration_id`, `message_sent_timestamp` (Unix milliseconds, as text)",
+    ),
+)
+"""An entry of the upstream stream."""
 
 _ONE_EACH = "one for each token"
 _KEY = "`result.notification_key`"
@@ -184,6 +202,11 @@ def job_table() -> str:
 def outcome_table() -> str:
     """The fields of an outcome, in Markdown."""
     return _table(("field", "meaning"), ((f"`{f.name}`", f.meaning) for f in OUTCOME_FIELDS))
+
+
+def upstream_table() -> str:
+    """The fields of an upstream entry, in Markdown."""
+    return _table(("field", "meaning"), ((f"`{f.name}`", f.meaning) for f in UPSTREAM_FIELDS))
 
 
 def status_table() -> str:

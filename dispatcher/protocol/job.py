@@ -79,7 +79,7 @@ def decode_entry(
                     stream,
                     project,
                     fields,
-                    nbytes,
+                    nbytes + len(raw),
                     entry_id,
                     stream,
                     read.raw,
@@ -256,8 +256,11 @@ def _message(job: Job, raw: bytes, limits: DecodeLimits) -> Refusal | None:
     if isinstance(read, Refusal):
         return read
     job.message, job.lifetimes, job.warnings = read.raw, read.lifetimes, read.warnings
-    # What it grows to in the request: a message for each token.
-    job.nbytes += len(read.raw) * (len(job.values) - 1) if job.multicast else 0
+    # What it grows to in the request, which lies beside the entry until it is answered: a message for each token.
+    if job.multicast:
+        job.nbytes += len(read.raw) * len(job.values) + sum(map(len, job.values))
+    else:
+        job.nbytes += len(read.raw)
     if not apart:
         job.kind, job.values = read.kind, [read.value]
     return None
@@ -282,7 +285,7 @@ def _times(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
 
 def _options(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
     texts: dict[str, str] = {}
-    for name in ("dedup_key", "on_unknown", "campaign", "validate_only"):
+    for name in ("dedup_key", "on_unknown", "campaign", "validate_only", "delivery_receipt"):
         text = _text(given, name.encode())
         if isinstance(text, Refusal):
             return text
@@ -297,6 +300,10 @@ def _options(job: Job, given: dict[bytes, bytes]) -> Refusal | None:
         mend = "use 1 for a check without delivery, or leave it out"
         return refuse(ErrorCode.INVALID_ARGUMENT, "validate_only", repr(texts["validate_only"]), mend)
     job.validate_only = texts["validate_only"] == "1"
+    if texts["delivery_receipt"] not in ("", "0", "1"):
+        mend = "use 1 to ask for a receipt, or leave it out"
+        return refuse(ErrorCode.INVALID_ARGUMENT, "delivery_receipt", repr(texts["delivery_receipt"]), mend)
+    job.delivery_receipt = texts["delivery_receipt"] == "1"
     # A broken trace must not stop a message.
     job.traceparent = given.get(b"traceparent", b"").decode("utf-8", "ignore")
     attributes = given.get(b"attributes", b"")

@@ -43,6 +43,7 @@ _JOB_TYPES: dict[str, dict[str, Any]] = {
     "on_unknown": {"enum": ["resend", "give_up"]},
     "campaign": {"type": "string"},
     "validate_only": {"enum": ["0", "1"]},
+    "delivery_receipt": {"enum": ["0", "1"]},
     "attributes": {**_json({}), "maxLength": MAX_ATTRIBUTES},
     "traceparent": {"type": "string"},
     "operation": {"enum": list(OPERATIONS)},

@@ -88,7 +88,8 @@ def translate(job: Job, wire: LegacyWire) -> bytes | Refusal:
     if not job.multicast and job.kind != "group":
         # Equal bytes but for the target say the same; wherever the target stands, it is the same place in both.
         quoted = orjson.dumps(job.values[0])
-        if message.count(quoted) == 1:
+        # What stands between two strings of JSON, as `":"`, begins with no letter or digit; a target mostly does.
+        if job.values[0][:1].isalnum() and message.count(quoted) == 1:
             message = message.replace(quoted, b'"' + _GAP + b'"')
         else:
             return _translated(message, wire)

@@ -44,6 +44,7 @@ def encode_options(
     on_unknown: OnUnknown = "resend",
     campaign: str = "",
     validate_only: bool = False,
+    delivery_receipt: bool = False,
     attributes: Any = None,
     traceparent: str = "",
 ) -> list[bytes]:
@@ -58,6 +59,7 @@ def encode_options(
         on_unknown: `give_up` rather than risk a second delivery.
         campaign: counts into it.
         validate_only: FCM checks, delivers nothing.
+        delivery_receipt: report it when a device has the message (XMPP only).
         attributes: anything that JSON can hold, up to 1 KB; comes back in the outcome.
         traceparent: W3C trace context.
 
@@ -73,6 +75,7 @@ def encode_options(
         (b"on_unknown", "" if on_unknown == "resend" else on_unknown),
         (b"campaign", campaign),
         (b"validate_only", "1" if validate_only else ""),
+        (b"delivery_receipt", "1" if delivery_receipt else ""),
         (b"traceparent", traceparent),
     )
     flat: list[bytes] = []

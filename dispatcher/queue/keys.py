@@ -6,6 +6,8 @@ every state change can be one script.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from dispatcher.model import Stream
 
 GROUP = "dispatcher"
@@ -13,6 +15,10 @@ GROUP = "dispatcher"
 
 RELEASED = "released"
 """The consumer that unsent entries are handed to on shutdown; it never has a lease, so anyone may take them."""
+
+
+Which = Literal["outcomes", "dead", "upstream"]
+"""The record streams: they tell what happened, and a retention keeps them bounded."""
 
 
 class Keys:
@@ -46,6 +52,18 @@ class Keys:
     def dead(self, project: str) -> str:
         """Stream of dead letters."""
         return f"{self.namespace}:{{{project}}}:dead"
+
+    def upstream(self, project: str) -> str:
+        """Stream of what devices sent, and of delivery receipts."""
+        return f"{self.namespace}:{{{project}}}:upstream"
+
+    def upstream_seen(self, project: str) -> str:
+        """Sorted set of what stands in that stream, hashed: score = when it came, in ms."""
+        return f"{self.namespace}:{{{project}}}:upstream:seen"
+
+    def record(self, project: str, which: Which) -> str:
+        """A record stream."""
+        return f"{self.namespace}:{{{project}}}:{which}"
 
     def control(self, project: str) -> str:
         """Hash of pauses, cancellations and shared verdicts."""

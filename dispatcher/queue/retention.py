@@ -1,14 +1,14 @@
-"""Trimming outcomes and dead letters."""
+"""Trimming the record streams."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from dispatcher.errors import QueueError
 from dispatcher.queue.access import Access
-from dispatcher.queue.keys import entry_time, next_id
+from dispatcher.queue.keys import Which, entry_time, next_id
 
 
 class Trimmed(msgspec.Struct, gc=False):
@@ -40,13 +40,13 @@ class Unread(msgspec.Struct, gc=False):
 class Retention(Access):
     """Keeps the record streams from growing for ever."""
 
-    async def unread(self, project: str, which: Literal["outcomes", "dead"] = "outcomes") -> Unread:
+    async def unread(self, project: str, which: Which = "outcomes") -> Unread:
         """How much of a record stream still waits for a reader.
 
         Servers before 7.0, and later ones after some restarts, do not count how far a group is behind; then the
         number is taken from how much of the stream's time it has read.
         """
-        key = self.keys.outcomes(project) if which == "outcomes" else self.keys.dead(project)
+        key = self.keys.record(project, which)
         replies = await self.server.pipeline(
             [("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1), ("XREVRANGE", key, "+", "-", "COUNT", 1)]
         )
@@ -88,7 +88,7 @@ class Retention(Access):
     async def trim(
         self,
         project: str,
-        which: Literal["outcomes", "dead"],
+        which: Which,
         *,
         retention_s: float,
         max_entries: int,
@@ -98,7 +98,7 @@ class Retention(Access):
 
         A stream without groups counts as unread. Over `max_entries`, read entries go first.
         """
-        key = self.keys.outcomes(project) if which == "outcomes" else self.keys.dead(project)
+        key = self.keys.record(project, which)
         now_ms = int(await self.server.time() * 1000)
         read_end = await self._read_by_all(key)
         read = unread = 0

@@ -52,7 +52,7 @@ WORKER = Task(
         *("xack", "xadd", "xclaim", "xdel", "xlen", "xpending", "xrange", "xreadgroup", "xrevrange", "xtrim"),
         *("xgroup|create", "xgroup|delconsumer", "xinfo|consumers", "xinfo|groups"),
         *("zadd", "zcard", "zcount", "zmscore", "zrange", "zrangebyscore"),
-        *("zrem", "zremrangebyscore", "zscore"),
+        *("zrem", "zremrangebyrank", "zremrangebyscore", "zscore"),
     ),
 )
 PRODUCER = Task(
@@ -63,8 +63,8 @@ PRODUCER = Task(
 )
 READER = Task(
     "reader",
-    "`OutcomeReader`, `dispatcher outcomes` without `--job`, `--token`",
-    ("outcomes",),
+    "`OutcomeReader`, `UpstreamReader`, `dispatcher outcomes` without `--job`, `--token`",
+    ("outcomes", "upstream"),
     ("xrange", "xread", "xrevrange"),
 )
 GROUP_READER = Task(
@@ -83,9 +83,19 @@ OPERATOR = Task(
     ("*",),
     (
         *_SCRIPTS,
-        *("time", "scan", "pttl", "hdel", "hexists", "hget", "hgetall", "hincrby", "hscan", "hset"),
+        *("time", "scan", "exists", "pttl", "hdel", "hexists", "hget", "hgetall", "hincrby", "hscan", "hset"),
         *("xadd", "xdel", "xlen", "xpending", "xrange", "xread", "xrevrange", "xinfo|stream"),
-        *("zadd", "zcard", "zcount", "zrange", "zrem", "zrevrangebyscore", "zscore"),
+        *(
+            "zadd",
+            "zcard",
+            "zcount",
+            "zmscore",
+            "zrange",
+            "zrangebyscore",
+            "zrem",
+            "zrevrangebyscore",
+            "zscore",
+        ),
     ),
 )
 TASKS = (WORKER, PRODUCER, READER, GROUP_READER, OPERATOR)
@@ -133,6 +143,7 @@ _PROBES: dict[str, tuple[str, ...]] = {
     "zrange": (_HERE, "0", "0"),
     "zrangebyscore": (_HERE, "0", "1"),
     "zrem": (_HERE, "m"),
+    "zremrangebyrank": (_HERE, "0", "0"),
     "zremrangebyscore": (_HERE, "0", "1"),
     "zscore": (_HERE, "m"),
     "time": (),
@@ -158,6 +169,7 @@ def keys_of(keys: Keys, project: str) -> list[str]:
         *(keys.delayed(project), keys.delayed_jobs(project), keys.outcomes(project), keys.dead(project)),
         *(keys.control(project), keys.pauses(project), keys.quota(project), keys.quota_management(project)),
         *(keys.dedup(project, "check"), keys.campaign(project, "check")),
+        *(keys.upstream(project), keys.upstream_seen(project)),
     ]
 
 

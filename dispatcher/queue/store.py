@@ -28,6 +28,7 @@ from dispatcher.queue.retention import Retention
 from dispatcher.queue.search import Search
 from dispatcher.queue.settlement import Settlement
 from dispatcher.queue.stats import Stats
+from dispatcher.queue.upstream import Upstream
 
 
 class Queue(
@@ -51,6 +52,7 @@ class Queue(
     Search,
     Letters,
     Membership,
+    Upstream,
 ):
     """Everything one worker asks of Redis; each part stands in its module, with its own documentation.
 

@@ -23,7 +23,7 @@ GOOGLE_FCM = "https://fcm.googleapis.com"
 GOOGLE_IID = "https://iid.googleapis.com"
 GOOGLE_XMPP = "fcm-xmpp.googleapis.com:5235"
 
-Wire = Literal["batch", "v1", "legacy"]
+Wire = Literal["batch", "v1", "legacy", "xmpp"]
 WIRES: tuple[Wire, ...] = get_args(Wire)
 """The wires that messages go out by, as metrics and settings name them."""
 
@@ -33,11 +33,9 @@ _YEAR_S = 366 * 86400.0
 class ProjectValues(BaseModel):
     """What can be set for all projects, and otherwise for one in its own table `[projects."id"]`."""
 
-    transport: Annotated[Literal["auto", "batch", "v1", "legacy"], OneOf(("auto", *WIRES), ("xmpp",))] = (
-        Field(
-            default="auto",
-            description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none. `legacy`: `/fcm/send` of a compatible server",
-        )
+    transport: Annotated[Literal["auto", "batch", "v1", "legacy", "xmpp"], OneOf(("auto", *WIRES))] = Field(
+        default="auto",
+        description="Wire to send by. `auto`: `v1` on Google's host; elsewhere `batch`, and `v1` if the endpoint has none. `legacy`: `/fcm/send` of a compatible server; `xmpp`: its XMPP, with `pip install 'fcm-dispatcher[xmpp]'`",
     )
     fcm_endpoint: Annotated[str, Endpoint()] = Field(
         default=GOOGLE_FCM, description="Base URL of FCM, of a gateway or of the emulator"
@@ -68,11 +66,13 @@ class ProjectValues(BaseModel):
         description="`false`: take any certificate. Whoever is in between reads and forges everything; the log, `/readyz` and a metric say so",
     )
     sender_id: Annotated[str, Pattern(r"[0-9]{1,20}", "a sender id (the project number, digits only)")] = (
-        Field(default="", description="Sender id (project number), for legacy services and device groups")
+        Field(
+            default="", description="Sender id (project number), for device groups and `xmpp`, which need it"
+        )
     )
     legacy_key_file: Annotated[Path | None, FilePath()] = Field(
         default=None,
-        description="File that holds the server key for legacy services; `legacy` needs it, and management jobs are signed with it where `CREDENTIALS` is `none`. Read again when it changes",
+        description="File that holds the server key for legacy services; `legacy` and `xmpp` need it, and management jobs are signed with it where `DISPATCHER_CREDENTIALS` is `none`. Read again when it changes",
     )
     http_version: Annotated[Literal["auto", "1.1", "2"], OneOf(("auto", "1.1", "2"))] = Field(
         default="auto",
@@ -88,7 +88,7 @@ class ProjectValues(BaseModel):
     max_concurrent_requests: Annotated[int | None, Whole(1, 20_000)] = Field(
         default=None,
         description="Most requests of a project in flight at once (streams over HTTP/2)",
-        json_schema_extra={"shown": "1000 for `v1`, 64 for others"},
+        json_schema_extra={"shown": "1000 for `v1`, 100 a connection for `xmpp`, 64 for others"},
     )
     request_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
         default=15.0, description="Time a request may take; FCM asks senders for at least 10"
@@ -122,6 +122,17 @@ class ProjectValues(BaseModel):
     )
     max_job_bytes: Annotated[int, Size(1024, 16 * 2**20)] = Field(
         default=262_144, description="Largest stream entry; larger ones are `rejected`"
+    )
+    xmpp_connections: Annotated[int, Whole(1, 1000)] = Field(
+        default=10,
+        description="XMPP connections that a worker keeps open, with 100 messages under way on each; servers grant a sender id 1000 or 2500 in all",
+    )
+    upstream_retention_s: Annotated[float, Duration(60, _YEAR_S)] = Field(
+        default=7 * 86400.0,
+        description="How long messages of devices and delivery receipts are kept (XMPP), if unread",
+    )
+    upstream_max_entries: Annotated[int, Whole(100, 100_000_000)] = Field(
+        default=100_000, description="Most of these kept"
     )
     outcomes: Annotated[Literal["all", "failures"], OneOf(("all", "failures"))] = Field(
         default="all", description="Which outcomes are written; `failures` leaves out `accepted` and `done`"
@@ -164,7 +175,8 @@ class ProjectValues(BaseModel):
 
     def concurrency(self, transport: Wire) -> int:
         """Most requests in flight at once over this wire (streams over HTTP/2)."""
-        return self.max_concurrent_requests or (1000 if transport == "v1" else 64)
+        usual = {"v1": 1000, "xmpp": self.xmpp_connections * 100}.get(transport, 64)
+        return self.max_concurrent_requests or usual
 
 
 class ProjectSettings(ProjectValues):
@@ -224,7 +236,7 @@ class Settings(ProjectValues, BaseSettings):
         default=20_000, description="Most messages in a worker at once"
     )
     max_in_flight_bytes: Annotated[int, Size(2**20)] = Field(
-        default=64 * 2**20, description="Most bytes of jobs in a worker at once"
+        default=32 * 2**20, description="Most bytes of jobs and their requests in a worker at once"
     )
     lease_s: Annotated[float, Duration(1, 600)] = Field(
         default=15.0,

@@ -91,7 +91,7 @@ class FilePath(Kind):
         text = str(raw) if isinstance(raw, Path) else text_of(raw)
         if not text:
             raise ValueError
-        return Path(text).expanduser()
+        return _home(text)
 
 
 @dataclass(frozen=True)
@@ -152,4 +152,16 @@ class CredentialsSource(Kind):
         path = text[len(word) :].strip()
         if not path:
             raise ValueError
-        return word + str(Path(path).expanduser())
+        return word + str(_home(path))
+
+
+def _home(text: str) -> Path:
+    """A path with `~` written out.
+
+    Raises:
+        ValueError: there is no such user, or nobody knows where its home is.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError from None

@@ -83,6 +83,7 @@ class Metrics:
         self.outcome_latency = h("outcome_latency_seconds", ("lane",), "Time from enqueueing, or from deliver_at, to the outcome, of each job", OUTCOME_BOUNDS)
         self.possible_duplicates = c("possible_duplicates", _P, "Messages that may have been sent twice")
         self.unknown_fields = c("unknown_fields", _P, "Fields of stream entries that this version does not know and ignored")
+        self.upstream = c("upstream_messages", ("project", "kind"), "What came over XMPP and is kept: upstream (of devices) or receipt")
         self.message_warnings = c("message_warnings", ("project", "code"), "What looked wrong in messages that were sent all the same, by kind")
 
         # Sending
@@ -94,7 +95,7 @@ class Metrics:
         self.concurrency_limit = g("concurrency_limit", _P, "Most requests in flight at the moment; halved when FCM says too many")
         self.connections = g("connections", ("transport",), "Open connections to FCM")
         self.in_flight = g("in_flight_messages", _P, "Messages in this worker: read and not settled")
-        self.in_flight_bytes = g("in_flight_bytes", (), "Bytes of jobs in this worker")
+        self.in_flight_bytes = g("in_flight_bytes", (), "Bytes of jobs and their requests in this worker")
 
         # The queue
         self.backlog = g("backlog_jobs", _PL, "Jobs whose time has come and that are not settled; the number to scale on (shared)")
@@ -109,7 +110,7 @@ class Metrics:
         self.outcomes_lag = g("outcomes_lag_seconds", _P, "Age of the oldest of these (shared)", "max")
         self.outcomes_limit = g("outcomes_max_entries", _P, "Most entries the settings keep in the outcome stream", "min")
         self.outcomes_retention = g("outcomes_retention_seconds", _P, "How long the settings keep unread outcomes", "min")
-        self.retention_cut = c("retention_cut_entries", ("project", "stream"), "Entries that retention removed unread, of outcomes and dead")
+        self.retention_cut = c("retention_cut_entries", ("project", "stream"), "Entries that retention removed unread, of outcomes, dead and upstream")
         self.reclaimed = c("reclaimed_jobs", _P, "Jobs taken over from workers that are gone")
         self.stale_settlements = c("stale_settlements", _P, "Jobs whose settling came too late: another worker has them")
         self.leases_lost = c("leases_lost", _P, "Times this worker's lease ran out before it was renewed")

@@ -1,15 +1,29 @@
-"""All connections of a worker: sessions by route, and the HTTP/2 pools of the projects."""
+"""All connections of a worker: sessions by route, and the HTTP/2 and XMPP pools of the projects."""
 
 from __future__ import annotations
 
 import weakref
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
+
+
+class Pool(Protocol):
+    """A project's own connections: those of HTTP/2 or XMPP."""
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        ...
+
+    def cut_off(self) -> None:
+        """Stop waiting for answers, now and for good."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
 
 
 class Sessions:
@@ -21,7 +35,7 @@ class Sessions:
     def __init__(self) -> None:
         self._open: dict[Route, Session] = {}
         # Weak: the pool of a project that is served no more goes with it, once its connections have idled out.
-        self._pools: weakref.WeakSet[Http2Transport] = weakref.WeakSet()
+        self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -46,8 +60,8 @@ class Sessions:
             session = self._open[route] = await self._stack.enter_async_context(Session(route))
         return session
 
-    def adopt(self, pool: Http2Transport) -> None:
-        """Count a project's HTTP/2 connections, cut them off and close them with the rest."""
+    def adopt(self, pool: Pool) -> None:
+        """Count a project's own connections, cut them off and close them with the rest."""
         self._pools.add(pool)
 
     @property

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import legacy
 import orjson
+import xmpp
 from corpus import (
     ANSWERS,
     BATCH_ANSWERS,
@@ -58,6 +59,8 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "legacy answer": (),
     "legacy call": (),
     "legacy message": (),
+    "xmpp stream": (),
+    "xmpp payload": (),
     "management answer": (),
     "management request": (),
 }
@@ -213,20 +216,24 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "legacy answer": legacy.fuzz_answer,
     "legacy call": legacy.fuzz_call,
     "legacy message": legacy.fuzz_translation,
+    "xmpp stream": xmpp.fuzz_stream,
+    "xmpp payload": xmpp.fuzz_payload,
     "management answer": fuzz_management_answer,
     "management request": fuzz_management_request,
 }
 SHARES = {
-    "message": 25,
+    "message": 21,
     "condition": 5,
-    "job": 15,
+    "job": 12,
     "multipart": 10,
     "batch request": 5,
     "batch answer": 10,
-    "v1 answer": 10,
+    "v1 answer": 9,
     "legacy answer": 6,
     "legacy call": 3,
     "legacy message": 5,
+    "xmpp stream": 4,
+    "xmpp payload": 4,
     "management answer": 4,
     "management request": 2,
 }

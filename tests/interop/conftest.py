@@ -29,6 +29,7 @@ ENVIRONMENTS = ROOT / ".venv-interop"
 PROJECT = "demo-orchard-41"
 GOOGLE_NAMES = (
     "fcm.googleapis.com",
+    "gcm.googleapis.com",
     "iid.googleapis.com",
     "oauth2.googleapis.com",
     "accounts.google.com",
@@ -44,6 +45,7 @@ class Emulator:
     def __init__(self, ready: dict[str, Any], authority: Path | None) -> None:
         self.url: str = ready["url"]
         self.key: str = ready["credentials"][PROJECT]
+        self.xmpp: str = ready.get("xmpp", "")
         self.authority = authority
         verify = ssl.create_default_context(cafile=authority) if authority else True
         self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", verify=verify, trust_env=False)
@@ -178,6 +180,16 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("secure")
     authority, chain, key = _authority(folder)
     with _emulator(folder, "--tls-cert", str(chain), "--tls-key", str(key), authority=authority) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator that speaks XMPP, with a certificate in Google's names."""
+    folder = tmp_path_factory.mktemp("streaming")
+    authority, chain, key = _authority(folder)
+    arguments = ("--tls-cert", str(chain), "--tls-key", str(key), "--xmpp-port", "0")
+    with _emulator(folder, *arguments, authority=authority) as emulator:
         yield emulator
 
 

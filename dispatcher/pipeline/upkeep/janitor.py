@@ -1,13 +1,12 @@
-"""Keeps Redis flat: retention of outcomes and dead letters, past pauses, consumers of the dead."""
+"""Keeps Redis flat: retention of outcomes, dead letters and what devices sent, past pauses, consumers of the dead."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.upkeep.duty import Duty
+from dispatcher.queue.keys import Which
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
 
@@ -45,6 +44,8 @@ class Janitor(Duty):
         keep = project.settings
         await self._trim(project, "outcomes", keep.outcomes_retention_s, keep.outcomes_max_entries)
         await self._trim(project, "dead", keep.dead_retention_s, keep.dead_max_entries)
+        await self._trim(project, "upstream", keep.upstream_retention_s, keep.upstream_max_entries)
+        await self._queue.forget_upstream(project.id, keep.upstream_retention_s, keep.upstream_max_entries)
         await self._watch_readers(project)
         await self._queue.prune_pauses(project.id)
         await self._queue.forget_dead(project.id)
@@ -57,9 +58,7 @@ class Janitor(Duty):
         metrics.outcomes_limit.of(project.id).set(keep.outcomes_max_entries)
         metrics.outcomes_retention.of(project.id).set(keep.outcomes_retention_s)
 
-    async def _trim(
-        self, project: Project, which: Literal["outcomes", "dead"], retention_s: float, max_entries: int
-    ) -> None:
+    async def _trim(self, project: Project, which: Which, retention_s: float, max_entries: int) -> None:
         trimmed = await self._queue.trim(project.id, which, retention_s=retention_s, max_entries=max_entries)
         if trimmed.unread:
             self._metrics.retention_cut.of(project.id, which).inc(trimmed.unread)

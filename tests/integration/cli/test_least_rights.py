@@ -159,6 +159,7 @@ def test_an_operator(shell, users):
 
     for command in (
         ["status"],
+        ["status", "--target", "topic:held"],
         ["outcomes", "--project", P, "--job", "order-9"],
         ["outcomes", "--project", P, "--token", "t1"],
         ["pause", P],

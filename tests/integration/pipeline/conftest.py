@@ -49,6 +49,7 @@ class Emulator:
         ready = json.loads(process.stdout.readline())
         self.url = ready["url"]
         self.credentials = ready["credentials"]
+        self.xmpp, self.ca_file = ready.get("xmpp", ""), ready.get("ca_file", "")
         self._admin = httpx.Client(base_url=f"{self.url}/_emulator/", verify=verify, trust_env=False)
 
     def get(self, path: str, **query: object) -> Any:
@@ -93,6 +94,7 @@ class Emulator:
 @pytest.fixture(scope="session")
 def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     command = [sys.executable, "-m", "dispatcher.emulator", "--projects", ",".join((PROJECT, *OTHERS))]
+    command += ["--xmpp-port", "0"]
     command += ["--write-credentials", str(tmp_path_factory.mktemp("keys"))]
     emulator = Emulator(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
     yield emulator

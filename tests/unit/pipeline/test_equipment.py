@@ -1,8 +1,12 @@
-"""Which HTTP a project's settings ask for."""
+"""What a project's settings ask for: which HTTP, and what XMPP cannot do without."""
+
+import subprocess
+import sys
 
 import pytest
 
-from dispatcher.pipeline.equipment import make_http2
+from dispatcher.errors import SettingsError
+from dispatcher.pipeline.equipment import make_http2, make_xmpp
 from dispatcher.settings.model import ProjectSettings
 
 
@@ -14,6 +18,7 @@ from dispatcher.settings.model import ProjectSettings
         ("auto", "https://fcm.googleapis.com", "auto", "https://proxy:3128", False),
         ("auto", "https://gateway", "batch", "", False),
         ("auto", "https://gateway", "legacy", "", False),
+        ("auto", "https://gateway", "xmpp", "", False),
         ("auto", "http://gateway", "v1", "", False),
         ("1.1", "https://fcm.googleapis.com", "v1", "", False),
         ("2", "http://gateway", "v1", "", True),
@@ -31,3 +36,48 @@ def test_http2_is_spoken_over_tls_and_where_it_is_asked_for(
         **({"proxy": proxy} if proxy else {}),
     )
     assert (make_http2(settings, print) is not None) is http2
+
+
+async def test_xmpp_is_made_of_a_sender_id() -> None:
+    settings = ProjectSettings(id="p", transport="xmpp", sender_id="884400112233")
+    assert make_xmpp(settings, print).name == "xmpp"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({}, "DISPATCHER_SENDER_ID is not set for p"),
+        ({"sender_id": "1", "proxy": "http://p:1"}, "DISPATCHER_PROXY is set for p"),
+    ],
+)
+def test_without_a_sender_id_or_with_a_proxy_xmpp_is_refused(values: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        make_xmpp(ProjectSettings(id="p", transport="xmpp", **values), print)
+
+
+_WITHOUT_EXTRA = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "slixmpp":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "slixmpp" else real(name, package)
+import dispatcher.worker
+from dispatcher.errors import SettingsError
+from dispatcher.pipeline.equipment import make_xmpp
+from dispatcher.settings.model import ProjectSettings
+try:
+    make_xmpp(ProjectSettings(id="p", transport="xmpp", sender_id="1"), print)
+except SettingsError as error:
+    print(error)
+"""
+
+
+def test_a_worker_without_the_extra_runs_and_names_it_where_it_is_needed() -> None:
+    ran = subprocess.run([sys.executable, "-c", _WITHOUT_EXTRA], capture_output=True, text=True, check=False)
+    assert ran.stdout == "DISPATCHER_TRANSPORT=xmpp needs its extra: pip install 'fcm-dispatcher[xmpp]'\n", (
+        ran.stderr
+    )

@@ -43,7 +43,7 @@ def test_the_keys_are_those_in_use():
     used |= {
         keys.delayed("P"), keys.delayed_jobs("P"), keys.outcomes("P"), keys.dead("P"), keys.control("P"),
         keys.pauses("P"), keys.quota("P"), keys.dedup("P", "<key>"), keys.lease("P", "<consumer>"),
-        keys.campaign("P", "<id>"),
+        keys.campaign("P", "<id>"), keys.upstream("P"), keys.upstream_seen("P"),
     }  # fmt: skip
     assert {key.pattern for key in contract.KEYS} == used
 

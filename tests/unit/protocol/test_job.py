@@ -14,7 +14,7 @@ from dispatcher.protocol.rules import Checks
 ID = "1731000000123-4"
 AT = 1731000000.123
 LIMITS = DecodeLimits()
-NAMES = "message tokens group id deliver_at expires_at dedup_key on_unknown campaign validate_only attributes traceparent operation request _state new"
+NAMES = "message tokens group id deliver_at expires_at dedup_key on_unknown campaign validate_only delivery_receipt attributes traceparent operation request _state new"
 
 
 def decode(fields, stream="normal", limits=LIMITS):
@@ -40,10 +40,10 @@ def refused(fields, code, start, limits=LIMITS):
 MESSAGE = '{"token":"a"}'
 
 
-def test_a_multicast_weighs_what_it_grows_to_in_the_request():
+def test_a_job_weighs_what_it_is_in_redis_and_what_its_messages_are_in_the_request():
     message, tokens = json.dumps({"data": {"a": "x" * 1000}}), json.dumps(["a", "b", "c"])
     job = decode({"message": message, "tokens": tokens})
-    assert job.nbytes == len("messagetokens") + len(tokens) + 3 * len(message)
+    assert job.nbytes == len("messagetokens") + len(tokens) + len(message) + 3 * (len(message) + len("a"))
 
 
 def test_the_smallest_job_needs_a_message_only():
@@ -52,12 +52,13 @@ def test_the_smallest_job_needs_a_message_only():
     assert (job.entry_id, job.id, job.origin_id, job.lane, job.stream) == (ID, ID, ID, "normal", "normal")
     assert (job.message, job.kind, job.values, job.multicast) == (MESSAGE.encode(), "token", ["a"], False)
     assert (job.enqueued_at, job.expires_at, job.deliver_at) == (AT, AT + 86400, 0.0)
-    assert job.nbytes == len("message") + len(MESSAGE)
+    assert job.nbytes == len("message") + 2 * len(MESSAGE)
 
 
 def test_the_short_way_and_the_long_way_make_the_same_job():
     short = decode({"message": '{"token":"a","android":{"ttl":"5s"}}'}, "bulk")
     long = decode({"message": '{"token":"a","android":{"ttl":"5s"}}', "id": ""}, "bulk")
+    assert long.nbytes == short.nbytes + len("id")
     long.fields, long.nbytes = short.fields, short.nbytes
     assert short == long
 
@@ -74,6 +75,7 @@ def test_every_field_is_read():
             "on_unknown": "give_up",
             "campaign": "c",
             "validate_only": "1",
+            "delivery_receipt": "1",
             "attributes": '{"user":7}',
             "traceparent": "00-ab-cd-01",
             "shiny": "new",
@@ -83,6 +85,7 @@ def test_every_field_is_read():
     assert (job.id, job.origin_id, job.multicast, job.values) == ("mine", ID, True, ["a", "b"])
     assert (job.deliver_at, job.expires_at, job.dedup_key) == (1731000001.5, 1731000009.0, "d")
     assert (job.on_unknown, job.campaign, job.validate_only) == ("give_up", "c", True)
+    assert job.delivery_receipt is True
     assert (job.attributes, job.traceparent, job.unknown_fields) == (b'{"user":7}', "00-ab-cd-01", 1)
 
 
@@ -206,6 +209,7 @@ def test_the_settings_decide_on_disputed_rules():
     [
         ("on_unknown", "retry"),
         ("validate_only", "yes"),
+        ("delivery_receipt", "yes"),
         ("attributes", "{"),
         ("attributes", '"' + "x" * 1023 + '"'),
         ("id", b"\xff"),

@@ -28,6 +28,7 @@ def decode(fields):
             "on_unknown": st.sampled_from(["resend", "give_up"]),
             "campaign": st.text(max_size=5),
             "validate_only": st.booleans(),
+            "delivery_receipt": st.booleans(),
         },
     )
 )

@@ -33,7 +33,7 @@ DEFAULTS = {
     "batch_size": 500,
     "linger_ms": 20,
     "max_in_flight": 20000,
-    "max_in_flight_bytes": 64 * 1024 * 1024,
+    "max_in_flight_bytes": 32 * 1024 * 1024,
     "max_concurrent_requests": None,
     "request_timeout_s": 15,
     "topic_timeout_s": 60,
@@ -50,6 +50,9 @@ DEFAULTS = {
     "outcomes": "all",
     "outcomes_retention_s": 86400,
     "outcomes_max_entries": 20000,
+    "xmpp_connections": 10,
+    "upstream_retention_s": 7 * 86400,
+    "upstream_max_entries": 100000,
     "dead_retention_s": 30 * 86400,
     "dead_max_entries": 100000,
     "validation": "strict",
@@ -215,3 +218,8 @@ def test_every_sentence_names_a_setting_as_it_is_set():
             if bare.search(node.value)
         ]
     assert found == []
+
+
+def test_a_path_under_the_home_of_nobody_is_refused():
+    with pytest.raises(SettingsError, match="DISPATCHER_CA_FILE"):
+        Settings.load(None, {"DISPATCHER_CA_FILE": "~nobody-of-this-name/ca.pem"})

@@ -12,7 +12,7 @@ def test_every_setting_has_a_row_with_a_meaning():
 
 def test_defaults_are_shown_as_a_person_would_write_them():
     shown = {row.variable.removeprefix("DISPATCHER_"): row.default for row in rows()}
-    assert shown["MAX_IN_FLIGHT_BYTES"] == "`64 MiB`"
+    assert shown["MAX_IN_FLIGHT_BYTES"] == "`32 MiB`"
     assert shown["DEAD_RETENTION_S"] == "`30 d`"
     assert shown["MAX_JOB_BYTES"] == "`262144`"
     assert shown["REDIS_URL"] == shown["CREDENTIALS"] == "-"

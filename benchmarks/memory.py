@@ -1,0 +1,130 @@
+"""What memory a worker needs, by backlog and by kind of job: its peak must not know how much is waiting.
+
+Each case: so many jobs aside, a worker, the lane before it in one step, `--seconds` at full flow. What is told is the
+resident memory of the process, before and at the peak.
+
+    python benchmarks/memory.py
+    python benchmarks/memory.py --kinds 4KB --wires batch --dry
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import redis
+import results
+from nginx import nginx
+from stage import GROUP, MESSAGE, aside, enqueue, memory_mb, server, stream, worker
+
+from dispatcher.queue.embedded import EmbeddedRedis
+
+PROJECT = "bench"
+LIMIT_MB = 150
+LARGE = (
+    '{"token":"bench@:APA91b' + "x" * 118 + '",'
+    '"notification":{"title":"New message","body":"' + "All that fits. " * 20 + '"},'
+    '"data":{"text":"' + "y" * 3600 + '"}}'
+)
+"""About as large as FCM takes: 4 KB of payload."""
+
+_MULTICAST = """
+local tokens = {}
+for token = 1, 500 do tokens[token] = string.format('bench%011d:APA91b%s', token, string.rep('x', 118)) end
+for number = ARGV[1], ARGV[2] do
+  redis.call('XADD', KEYS[1], '*', 'message', ARGV[3], 'tokens', cjson.encode(tokens))
+end
+"""
+
+
+class Kind(NamedTuple):
+    """Jobs of one kind.
+
+    Attributes:
+        messages: in a job.
+        backlogs: jobs waiting, small and large.
+    """
+
+    messages: int
+    backlogs: tuple[int, ...]
+
+
+KINDS = {
+    "300 B": Kind(1, (10_000, 100_000, 1_000_000)),
+    "4 KB": Kind(1, (10_000, 100_000)),
+    "500 tokens": Kind(500, (100, 4_000)),
+}
+
+
+def fill(client: redis.Redis, kind: str, jobs: int) -> None:
+    """Jobs of a kind, aside."""
+    if kind != "500 tokens":
+        enqueue(client, aside(PROJECT), jobs, LARGE if kind == "4 KB" else MESSAGE)
+        return
+    script = client.register_script(_MULTICAST)
+    for start in range(0, jobs, 100):
+        message = '{"notification":{"title":"Sale","body":"All of it, until eight"}}'
+        script(keys=[aside(PROJECT)], args=[start, min(jobs, start + 100) - 1, message])
+
+
+def measure(
+    store: EmbeddedRedis, endpoint: object, wire: str, kind: str, jobs: int, seconds: float
+) -> dict[str, object]:
+    """One case."""
+    client = redis.Redis.from_url(store.url)
+    client.flushall()
+    fill(client, kind, jobs)
+    client.xgroup_create(aside(PROJECT), GROUP, id="0")
+    with worker(store.url, endpoint, wire, [PROJECT]) as running:
+        before, _ = memory_mb(running.pid)
+        client.rename(aside(PROJECT), stream(PROJECT))
+        deadline = time.perf_counter() + seconds
+        running.until(lambda: not client.xlen(stream(PROJECT)) or time.perf_counter() > deadline)
+        left = client.xlen(stream(PROJECT))
+        _, peak = memory_mb(running.pid)
+    return {
+        "wire": wire,
+        "kind": kind,
+        "jobs": jobs,
+        "messages_sent": (jobs - left) * KINDS[kind].messages,
+        "idle_mb": round(before),
+        "peak_mb": round(peak),
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--wires", nargs="+", default=["batch", "v1-h2"])
+    options.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    options.add_argument("--seconds", type=float, default=5.0)
+    options.add_argument("--slow-ms", type=float, default=1000.0, help="latency in the second case of batch")
+    options.add_argument("--quick", action="store_true", help="the small backlogs, 3 seconds each")
+    options.add_argument("--dry", action="store_true", help="print only")
+    asked = options.parse_args()
+    if asked.quick:
+        asked.seconds = 3.0
+    rows = []
+    with ExitStack() as stack:
+        store = stack.enter_context(EmbeddedRedis())
+        # A slow server is the worst case: then all that the settings allow is in flight.
+        endpoints: list[tuple[str, float, object]] = []
+        if "batch" in asked.wires:
+            endpoints += [("batch", ms, stack.enter_context(server(ms))) for ms in (0.0, asked.slow_ms)]
+        if "v1-h2" in asked.wires:
+            endpoints.append(("v1-h2", 0.0, stack.enter_context(nginx())))
+        for wire, latency_ms, endpoint in endpoints:
+            for kind in asked.kinds:
+                for jobs in KINDS[kind].backlogs[: 1 if asked.quick else None]:
+                    row = measure(store, endpoint, wire, kind, jobs, asked.seconds)
+                    rows.append(row | {"latency_ms": latency_ms})
+                    print(rows[-1], flush=True)
+    if not asked.dry:
+        results.save("memory", {"limit_mb": LIMIT_MB, "rows": rows}, quick=asked.quick)
+
+
+if __name__ == "__main__":
+    main()
