@@ -34,7 +34,9 @@ CHUNK = 5_000
 KEPT = 500
 """Outcome entries (of up to 500 messages): full after a fortieth of the whole."""
 
-SAMPLE_S = 2.0
+SAMPLES = 1000
+"""Over the whole."""
+
 GROWTH = 1.25
 """The most of the second half over the most of the first, its first tenth left out: outcomes are trimmed every ten seconds,
 so that the most depends on how fast the machine is just then."""
@@ -94,13 +96,13 @@ def flow(client: redis.Redis, worker: subprocess.Popen[str], messages: int) -> l
     """Let them through; returns samples of (settled, bytes of Redis, bytes of the worker)."""
     make = client.register_script(MAKE)
     samples: list[tuple[int, int, int]] = []
-    made, next_sample = 0, 0.0
+    made, next_sample = 0, 0
     while True:
         if worker.poll() is not None:
             raise SystemExit(f"the worker ended with {worker.returncode}")
         waiting = client.xlen(STREAM)
-        if time.monotonic() >= next_sample:
-            next_sample = time.monotonic() + SAMPLE_S
+        if made - waiting >= next_sample:
+            next_sample = made - waiting + messages // SAMPLES
             samples.append((made - waiting, client.info("memory")["used_memory"], rss(worker.pid)))
         if made < messages and waiting <= BACKLOG - CHUNK:
             count = min(CHUNK, messages - made)
@@ -114,7 +116,7 @@ def flow(client: redis.Redis, worker: subprocess.Popen[str], messages: int) -> l
 
 def most(samples: list[tuple[int, int, int]], first: float, last: float, messages: int, column: int) -> int:
     """The most memory while messages `first` to `last` (parts of the whole) were settled."""
-    return max(s[column] for s in samples if first * messages <= s[0] <= last * messages)
+    return max((s[column] for s in samples if first * messages <= s[0] <= last * messages), default=0)
 
 
 def main() -> int:
