@@ -2,7 +2,9 @@
 # make test    everything that must hold before a change is finished
 # make unit    the fast part of it
 # make faults  every fault scenario: kills, cuts, outages; at most 10 minutes (FAULT_SEED repeats a run)
+# make fault-report  the same, and the table of its figures into tests/e2e/README.md
 # make soak    random faults for MINUTES=30
+# make flat    MESSAGES=10000000 through one worker: memory must stay what it was
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
 # make bench   all benchmarks, tables and plots; 25 minutes on a quiet machine, QUICK=1 a few (bench-tables: only these)
@@ -17,13 +19,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 MINUTES ?= 30
+MESSAGES ?= 10000000
 INPUTS ?= 1000000
 SEED ?= 1
 CLIENTS := .venv-interop
 PYTHON_CLIENTS := $(basename $(notdir $(wildcard tests/interop/python/clients/*.txt)))
 NODE_CLIENTS := $(wildcard tests/interop/node/firebase-admin-*)
 
-.PHONY: install unit test interop lint fuzz faults soak demo docs ops ops-files lock bench bench-peers bench-tables clean
+.PHONY: install unit test interop lint fuzz faults fault-report soak flat demo docs ops ops-files lock bench clean bench-peers bench-tables
 .DEFAULT_GOAL := test
 
 install: $(STAMP)
@@ -65,11 +68,21 @@ tests/interop/node/%/node_modules/.installed: tests/interop/node/%/package-lock.
 fuzz: $(STAMP)
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
+# What each scenario came to stands in FAULT_REPORT, one line of JSON for each.
+FAULT_REPORT ?= build/faults.jsonl
+
 faults: $(STAMP)
-	$(BIN)/python -m pytest tests/e2e/faults tests/integration/queue/test_script_machine.py -q -s -m 'not soak' -n $(JOBS)
+	FAULT_REPORT=$(FAULT_REPORT) $(BIN)/python -m pytest tests/e2e/faults tests/integration/queue/test_script_machine.py \
+		-q -m 'not soak' -n $(JOBS)
+
+fault-report: faults
+	$(BIN)/python tests/e2e/faults/harness/report.py $(FAULT_REPORT) tests/e2e/README.md
 
 soak: $(STAMP)
 	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/e2e/faults/test_soak.py -q -s -m soak
+
+flat: $(STAMP)
+	PYTHONPATH=. $(BIN)/python tests/e2e/flat.py --messages $(MESSAGES)
 
 demo: $(STAMP)
 	$(BIN)/dispatcher demo

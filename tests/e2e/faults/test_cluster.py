@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.processes import RedisServer
-from harness.stage import LEASE_S, PROJECT, Stage
-from harness.waiting import until
+from harness.stage import PROJECT, Stage
+from harness.waiting import pass_time, until
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 
 from dispatcher.errors import QueueUnavailable
@@ -134,6 +133,7 @@ async def a_cluster(make_stage: Any, folder: Path, coverage: str = "yes") -> Asy
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_project_moves_to_another_server_while_its_workers_flow(make_stage, close, tmp_path):
     """MOVED, ASK and TRYAGAIN cost time, and no job: twice, there and back, with a kill in between."""
     async with a_cluster(make_stage, tmp_path) as cluster:
@@ -159,6 +159,7 @@ async def test_a_project_moves_to_another_server_while_its_workers_flow(make_sta
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_server_of_the_cluster_is_killed_and_comes_back(make_stage, close, tmp_path):
     """Projects of the others flow on; its own wait, and lose nothing that was on disk."""
     async with a_cluster(make_stage, tmp_path, coverage="no") as cluster:
@@ -171,17 +172,15 @@ async def test_a_server_of_the_cluster_is_killed_and_comes_back(make_stage, clos
         for project in PROJECTS:
             await stage.produce(300, project=project)
         await until(stage.emulator.accepted)
-        for worker in workers:
-            await stage.note(worker, "a server lost under")
-        whole, stage.redis.client = stage.redis.client, cluster.clients[0]
-        await cluster.servers[lost].kill()
-        stage.redis.client = whole
+        async with stage.held_still("a server lost under", *workers):
+            whole, stage.redis.client = stage.redis.client, cluster.clients[0]
+            await cluster.servers[lost].kill()
+            stage.redis.client = whole
         for project in others:
             await stage.produce(300, project=project)
         # With one server away: longer than a lease, so that none is kept by chance.
         await stage.settled(projects=others)
-        began = time.monotonic()
-        await until(lambda: time.monotonic() - began > 1.5 * LEASE_S)
+        await pass_time(1.5 * stage.lease_s)
         for project in others:
             await stage.produce(300, project=project)
         await stage.settled(projects=others)

@@ -60,9 +60,8 @@ async def test_failover_to_a_replica(make_stage, close, tmp_path):
             await stage.produce(2000)
             await stage.redis.client.wait(1, 2000)
             await until(stage.emulator.accepted)
-            for worker in workers:
-                await stage.note(worker, "failover under")
-            await stage.redis.kill()
+            async with stage.held_still("failover under", *workers):
+                await stage.redis.kill()
             await stage.redis.client.aclose()
             stage.redis.client = replica.client
             await until(lambda: promoted(replica), 30)

@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections import Counter
+
 import pytest
 from harness.ledger import read_outcomes
 from harness.proxy import Fault
 from harness.stage import Stage
 from harness.waiting import until
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 BATCH = b"POST /batch"
+PARTS = 20
+"""In a batch, where answers are cut."""
 
 
 @pytest.mark.thorough
 async def test_connections_are_refused(stage: Stage, close):
     """Nothing left, so nothing is repeated."""
-    worker = await stage.worker()
+    worker = await stage.worker(max_attempts=100)
+    # Retries are a fifth of the first sends before them at most: enough of those.
+    await stage.produce(500)
+    await stage.settled()
     await worker.fcm.refuse()
     stage.faults += 1
     await stage.produce(50)
-    await until(lambda: delayed(stage, 50))
+    await until(lambda: refused(worker, 50))
     await worker.fcm.listen()
     await stage.settled()
     found = await close(stage)
-    assert (found["sends"], found["duplicates"], found["marked"]) == (50, 0, 0)
+    assert (found["sends"], found["duplicates"], found["marked"]) == (550, 0, 0)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("slow", ["headers", "body"])
 async def test_an_answer_that_takes_too_long(stage: Stage, close, slow):
     """Its messages are of unknown fate: sent again, and marked."""
-    worker = await stage.worker(request_timeout_s=1, topic_timeout_s=1)
+    worker = await stage.worker(request_timeout_s=5, topic_timeout_s=5)
     note = stage.noting(worker, "slow answer to")
     action, keep = ("hold reply", 0) if slow == "headers" else ("dribble", 300)
-    worker.fcm.inject(Fault(BATCH, action, keep=keep, before=note, seconds=3))  # type: ignore[arg-type]
+    worker.fcm.inject(Fault(BATCH, action, keep=keep, before=note))  # type: ignore[arg-type]
     await stage.produce(1, tokens=100)
     await stage.settled()
     found = await close(stage)
@@ -42,7 +53,7 @@ async def test_an_answer_that_takes_too_long(stage: Stage, close, slow):
 
 async def test_a_connection_that_went_half_open(stage: Stage, close):
     """The request arrives, and nothing ever comes back on that connection."""
-    worker = await stage.worker(request_timeout_s=1)
+    worker = await stage.worker(request_timeout_s=5)
     worker.fcm.inject(Fault(BATCH, "drop reply", silent=True, before=stage.noting(worker, "half-open for")))
     await stage.produce(1, tokens=100)
     await stage.settled()
@@ -54,7 +65,7 @@ async def test_a_connection_that_went_half_open(stage: Stage, close):
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_one_direction_is_a_black_hole(stage: Stage, close, direction):
     """Upwards nothing arrived, downwards everything did: the worker cannot know, and repeats once."""
-    worker = await stage.worker(request_timeout_s=1)
+    worker = await stage.worker(request_timeout_s=5)
     hole = Fault(
         BATCH, "drop request" if direction == "up" else "drop reply", silent=True,
         before=stage.noting(worker, f"black hole {direction} for"),
@@ -67,24 +78,56 @@ async def test_one_direction_is_a_black_hole(stage: Stage, close, direction):
 
 
 async def test_answers_are_cut_anywhere(stage: Stage, close):
-    """At chosen and at random places, in head and body: whole parts are believed, the others are sent again."""
-    worker = await stage.worker(max_attempts=20)
-    # Retries are a fifth of first sends at most: enough of those.
-    await stage.produce(3000)
-    await stage.settled()
-    note = stage.noting(worker, "cut answer of")
-    places = [0, 1, 17, 180, *(stage.random.randrange(200, 9000) for _ in range(16))]
-    for place in places:
-        worker.fcm.inject(Fault(BATCH, "cut reply", keep=place, before=note))
-        await stage.produce(1, tokens=20, lane="bulk")
-        await until(lambda: cuts(stage, places.index(place) + 1))  # noqa: B023 - awaited within the turn
-    await stage.settled()
-    found = await close(stage, note={"cuts": len(places)})
+    """Hypothesis chooses where, in head and body: parts that came whole are believed, exactly the others repeated."""
+    worker = await stage.worker(max_attempts=20, batch_size=PARTS)
+    loop = asyncio.get_running_loop()
+
+    @seed(stage.seed)
+    @settings(max_examples=6, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.one_of(st.integers(0, 400), st.integers(0, 5000)), min_size=1, max_size=6))
+    def cut_at(places: list[int]) -> None:
+        asyncio.run_coroutine_threadsafe(answers_cut_at(stage, worker, places), loop).result()
+
+    await asyncio.to_thread(cut_at)
+    found = await close(stage)
+    found["measured"] = (
+        f"{len(stage.cuts)} answers of {PARTS} parts cut, {found['duplicates']} of "
+        f"{PARTS * len(stage.cuts)} messages sent again"
+    )
     assert found["duplicates"] == found["marked"]
 
 
-async def cuts(stage: Stage, count: int) -> bool:
-    return len(stage.cuts) >= count
+async def answers_cut_at(stage: Stage, worker, places: list[int]) -> None:
+    # Retries are a fifth of the first sends before them at most: enough of those.
+    await stage.produce(6 * PARTS * len(places))
+    await stage.settled()
+    cuts = {}
+    for place in places:
+        name = stage.new_name()
+        # A job that fills a batch, and so is the one job of its request.
+        cuts[name] = worker.fcm.inject(
+            Fault(
+                b'"%b-0:' % name.encode(),
+                "cut reply",
+                keep=place,
+                before=stage.noting(worker, "cut answer of"),
+            )
+        )
+        await stage.produce(1, names=[name], tokens=PARTS, lane="high")
+    await stage.settled()
+    sends = Counter(row["id"] for row in await stage.emulator.rows())
+    for name, fault in cuts.items():
+        whole = whole_parts(fault.kept)
+        # Of the last part all may have come, or its delimiter without the end of its line.
+        assert fault.hits == 1
+        assert abs(sends[name] - 2 * PARTS + whole) <= 1, (len(fault.kept), sends[name], whole)
+
+
+def whole_parts(answer: bytes) -> int:
+    """Parts of a multipart answer behind which another delimiter begins."""
+    named = re.search(rb"boundary=(\S+)\r\n", answer)
+    body = answer.partition(b"\r\n\r\n")[2]
+    return max(0, body.count(b"--" + named[1]) - 1) if named else 0
 
 
 @pytest.mark.thorough
@@ -226,5 +269,5 @@ async def outcomes_are(stage: Stage, count: int) -> bool:
     return len(await read_outcomes(stage)) >= count
 
 
-async def delayed(stage: Stage, count: int) -> bool:
-    return await stage.redis.client.zcard(stage.keys.delayed(stage.projects[0])) >= count
+async def refused(worker, count: int) -> bool:
+    return await worker.counted("retries_total") >= count

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
 from harness.proxy import Fault
 from harness.stage import PROJECT, Stage
 from harness.waiting import until
+
+pytestmark = pytest.mark.short_lease
 
 
 async def test_killed_before_the_send(stage: Stage, close):
@@ -72,7 +73,7 @@ async def test_killed_during_reclaim(stage: Stage, close):
     await until(lambda: stage.pending(first))
     taking = stage.script_fault(second, "reclaim", action="hold reply")
     await stage.kill(first)
-    await asyncio.wait_for(taking.hit.wait(), 20)
+    await taking.hit.wait()
     stage.reclaims.append(time.monotonic())
     await stage.kill(second)
     await stage.worker()

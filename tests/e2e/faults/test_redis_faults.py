@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 import redis.asyncio
 import redis.exceptions
+from harness.jobs import job
 from harness.ledger import read_outcomes
 from harness.proxy import Fault, Proxy
-from harness.stage import LEASE_S, PROJECT, Stage, job
-from harness.waiting import until
-
-from dispatcher.queue.script import Script
+from harness.stage import PROJECT, Stage
+from harness.waiting import pass_time, until
 
 AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
 
@@ -25,9 +23,8 @@ async def test_redis_is_killed_and_comes_back_with_its_append_only_file(make_sta
     workers = await stage.crew(2, max_concurrent_requests=4, batch_size=50)
     await stage.produce(3000)
     await until(lambda: stage.emulator.accepted())
-    for worker in workers:
-        await stage.note(worker, "Redis killed under")
-    await stage.redis.kill()
+    async with stage.held_still("Redis killed under", *workers):
+        await stage.redis.kill()
     await stage.redis.start()
     await stage.settled()
     await close(stage)
@@ -58,20 +55,20 @@ async def all_ended(stage: Stage, names: list[str]) -> bool:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["refused", "silent"])
+@pytest.mark.short_lease
 async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
     """No worker died, and nobody takes over from anybody: what was on the wire is settled when Redis is back."""
     await stage.emulator.script(latency=0.2)
     workers = await stage.crew(2, max_concurrent_requests=2, batch_size=50)
     await stage.produce(1000)
     await until(stage.emulator.arrived)
-    for worker in workers:
-        await stage.note(worker, "outage of Redis for")
-        if kind == "refused":
-            await worker.redis.refuse()
-        else:
-            worker.redis.lost_up = True
-    began = time.monotonic()
-    await until(lambda: time.monotonic() - began > 2.5 * LEASE_S)
+    async with stage.held_still("outage of Redis for", *workers):
+        for worker in workers:
+            if kind == "refused":
+                await worker.redis.refuse()
+            else:
+                worker.redis.lost_up = True
+    await pass_time(2.5 * stage.lease_s)
     arrived = await stage.emulator.arrived()
     for worker in workers:
         if kind == "refused":
@@ -87,30 +84,51 @@ async def test_an_outage_longer_than_every_lease(stage: Stage, close, kind):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("outage", ["long", "short"])
-async def test_one_worker_loses_redis(stage: Stage, close, outage):
-    """It stops sending; for longer than its lease its jobs are another's, and its late answers count once."""
-    await stage.emulator.script(latency=0.2)
-    workers = await stage.crew(2, max_concurrent_requests=2, batch_size=50)
-    await stage.produce(1500)
-    await until(lambda: both_work(stage))
-    first = workers[0]
-    await stage.note(first, "Redis lost for")
-    await first.redis.refuse()
-    began = time.monotonic()
-    seconds = 3 * LEASE_S if outage == "long" else LEASE_S / 4
-    await until(lambda: time.monotonic() - began > seconds)
+@pytest.mark.short_lease
+async def test_one_worker_loses_redis_for_longer_than_its_lease(stage: Stage, close):
+    """It stops sending; its jobs are another's, and its late answers count once."""
+    first = await one_of_two_loses_redis(stage)
+    await until(lambda: not_leased(stage, first), what="the lease has run out")
+    await until(lambda: nothing_of(stage, first), what="its jobs are another's")
     await first.redis.listen()
     await stage.settled()
-    found = await close(stage, counters=outage == "short")
-    if outage == "short":
-        assert found["duplicates"] == 0
+    # What it answered meanwhile is counted by whoever was first, which it cannot always tell.
+    await close(stage, counters=False)
+
+
+@pytest.mark.thorough
+async def test_one_worker_loses_redis_for_a_moment(stage: Stage, close):
+    """Its lease lasts, so that nobody takes its jobs over: they are settled when Redis is back."""
+    first = await one_of_two_loses_redis(stage)
+    await pass_time(0.5)
+    await first.redis.listen()
+    await stage.settled()
+    found = await close(stage)
+    assert found["duplicates"] == 0
+
+
+async def one_of_two_loses_redis(stage: Stage):
+    """Two workers, of which neither can take all there is; then the first has no Redis any more."""
+    await stage.emulator.script(latency=0.2)
+    first, _ = await stage.crew(2, max_concurrent_requests=2, batch_size=50, max_in_flight=200)
+    await stage.produce(3000)
+    await until(lambda: both_work(stage))
+    async with stage.held_still("Redis lost for", first):
+        await first.redis.refuse()
+    return first
+
+
+async def not_leased(stage: Stage, worker) -> bool:
+    return not await stage.leased(worker)
+
+
+async def nothing_of(stage: Stage, worker) -> bool:
+    return not await stage.pending(worker)
 
 
 async def both_work(stage: Stage) -> bool:
-    return (
-        all([await stage.pending(worker) for worker in stage.workers]) and await stage.emulator.arrived() > 0
-    )
+    requests = [worker.fcm.requests for worker in stage.workers]
+    return all(requests) and all([await stage.pending(worker) for worker in stage.workers])
 
 
 async def test_the_reply_to_a_settlement_is_lost(stage: Stage, close):
@@ -184,6 +202,7 @@ async def test_the_reply_to_an_enqueueing_is_lost(stage: Stage, close):
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_the_reply_to_a_reclaim_is_lost(stage: Stage, close):
     """Entries that were claimed and never arrived are found by reconciling."""
     first, second = await stage.crew(2)
@@ -217,6 +236,7 @@ async def test_scripts_are_flushed_and_connections_killed_and_paused(stage: Stag
     assert found["duplicates"] == 0
 
 
+@pytest.mark.short_lease
 async def test_a_full_redis_refuses_producers_and_is_drained(stage: Stage, close):
     """At maxmemory nothing can be enqueued, and everything that is there is sent and settled."""
     client = stage.redis.client
@@ -231,12 +251,12 @@ async def test_a_full_redis_refuses_producers_and_is_drained(stage: Stage, close
         except redis.exceptions.OutOfMemoryError:
             refused = 1
     await until(lambda: lease_is_gone(stage))
-    # Those of the last pipeline that were let in are known by nobody but Redis.
-    for _, fields in await client.xrange(stage.keys.stream(PROJECT, "normal")):
-        stage.expect(fields)
     stage.thaw(stage.workers[0])
     await stage.settled()
-    found = await close(stage, note={"maxmemory_mb": 12})
+    found = await close(stage)
+    found["measured"] = (
+        f"{found['messages']:,} jobs of some 800 bytes were in Redis when its 12 MiB were full"
+    )
     assert found["messages"] > 1000
     assert found["duplicates"] == 0
 
@@ -249,15 +269,17 @@ async def lease_is_gone(stage: Stage) -> bool:
 async def test_retries_of_a_full_redis_are_drained_too(stage: Stage, close):
     """Redis fills up while a thousand retries wait: promotion and settling go on."""
     client = stage.redis.client
-    await stage.worker()
+    worker = await stage.worker()
     await stage.emulator.script({"error": "UNAVAILABLE", "times": 300})
     await stage.produce(1000)
     await until(lambda: client.zcard(stage.keys.delayed(PROJECT)))
+    # Or it settles so fast that there is room again.
+    stage.freeze(worker)
     info = await client.info("memory")
     await client.config_set("maxmemory", info["used_memory"] - (64 << 10))
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         await stage.produce(1)
-    stage.faults += 1
+    stage.thaw(worker)
     await stage.settled()
     found = await close(stage)
     assert found["sends"] == 1300
@@ -279,10 +301,6 @@ async def test_a_slow_redis_slows_the_workers_and_nothing_else(stage: Stage, clo
     await stage.settled()
     found = await close(stage)
     assert found["duplicates"] == 0
-
-
-def settle_hash() -> bytes:
-    return Script("settle").sha.encode()
 
 
 @pytest.mark.thorough

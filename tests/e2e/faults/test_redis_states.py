@@ -39,9 +39,8 @@ async def test_redis_loads_a_large_append_only_file(make_stage, close):
     workers = await stage.crew(2, max_concurrent_requests=4, batch_size=50)
     await stage.produce(2000)
     await until(stage.emulator.accepted)
-    for worker in workers:
-        await stage.note(worker, "Redis killed under")
-    await stage.redis.kill()
+    async with stage.held_still("Redis killed under", *workers):
+        await stage.redis.kill()
     _, seen = await asyncio.gather(stage.redis.start(), loading(stage))
     assert seen, "it was to answer LOADING for a while"
     await stage.settled()
@@ -66,6 +65,7 @@ QUICK = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_the_master_becomes_a_replica_and_a_master_again(make_stage, close, tmp_path):
     """READONLY, for longer than a lease: it is waited for, and nothing is lost or sent twice."""
     port, other = free_port(), free_port()
@@ -119,8 +119,8 @@ async def test_failover_to_a_replica_that_lags(make_stage, close, tmp_path):
             link.lost_down = True
             settled = await stage.redis.client.xlen(stage.keys.outcomes(PROJECT))
             await until(lambda: more_outcomes(stage, settled + 5))
-            await stage.note(worker, "failover under")
-            await stage.redis.kill()
+            async with stage.held_still("failover under", worker):
+                await stage.redis.kill()
             await stage.redis.client.aclose()
             await replica.client.replicaof("NO", "ONE")
             stage.redis.client = replica.client

@@ -77,6 +77,7 @@ async def watching(stage: Stage) -> AsyncIterator[set[str]]:
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_worker_needs_the_rights_of_the_list_and_no_others(with_user: Stage, close):
     """Kills, lost replies, retries, throttling, dead letters, orders and retention, with nothing refused or to spare."""
     stage, client = with_user, with_user.redis.client
@@ -101,9 +102,9 @@ async def test_a_worker_needs_the_rights_of_the_list_and_no_others(with_user: St
         await client.hset(control, f"stop:target:{parked}", "1:parked")
         await until(lambda: obeyed(second))
         await stage.produce(1, target="parked:APA91b")
-        await until(lambda: client.hget(control, "held"))
+        members = await until(lambda: parked_members(stage))
         await client.hdel(control, f"stop:target:{parked}")
-        await client.zadd(stage.keys.delayed(PROJECT), dict.fromkeys(await parked_members(stage), 0), xx=True)
+        await client.zadd(stage.keys.delayed(PROJECT), dict.fromkeys(members, 0), xx=True)
         await client.script_flush()
         lost = second.redis.inject(Fault(b"XREADGROUP", "drop reply", times=2, skip=1))
         await stage.produce(300, lane="bulk")
@@ -143,6 +144,7 @@ async def asked(url: str, **login: Any) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_worker_whom_redis_refuses_something_ends_at_its_start_with_one_line(with_user: Stage):
     """A wrong password is a wrong setting; a missing command, a missing key and a user who may only read are not."""
     stage, client = with_user, with_user.redis.client
@@ -180,6 +182,7 @@ async def with_tls(make_stage, tmp_path) -> tuple[Stage, Authority]:
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_workers_in_flow_over_tls_with_certificates_on_both_sides(with_tls, close):
     """Nothing else changes: a reset and a kill under it cost what they cost without."""
     stage, authority = with_tls
@@ -213,6 +216,7 @@ async def test_tls_that_does_not_come_about_is_told_in_one_line(with_tls, tmp_pa
 
 
 @pytest.mark.thorough
+@pytest.mark.short_lease
 async def test_a_worker_that_does_not_trust_redis_ends_at_its_start_with_one_line(with_tls, tmp_path):
     """As a wrong setting; so do files that cannot be read, or that the URL has no use for."""
     stage, authority = with_tls

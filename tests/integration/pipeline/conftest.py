@@ -187,8 +187,12 @@ class Desk:
         return sum(counts)
 
     async def backlog(self) -> int:
-        lanes = [await self.redis.xlen(self.key(f"jobs:{s}")) for s in ("high", "due", "normal", "bulk")]
-        return sum(lanes) + await self.redis.zcard(self.key("delayed"))
+        """All that is not settled; looked at in one moment, for a job may be on its way from one to the other."""
+        async with self.redis.pipeline(transaction=True) as pipe:
+            for stream in ("high", "due", "normal", "bulk"):
+                pipe.xlen(self.key(f"jobs:{stream}"))
+            pipe.zcard(self.key("delayed"))
+            return sum(await pipe.execute())
 
 
 @pytest.fixture

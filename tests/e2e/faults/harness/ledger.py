@@ -6,17 +6,22 @@ Nothing in it is taken from the workers' own idea of what happened, except their
 from __future__ import annotations
 
 import json
-import os
+import time
 from collections import Counter, defaultdict
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
+from harness.jobs import Message
 from harness.processes import total
-from harness.stage import LEASE_S, STREAMS, Message, Stage
+from harness.stage import STREAMS, Stage
 from harness.waiting import until
 
 GRACE_S = 0.5
-"""What had left a worker when it was killed may reach the emulator this much later."""
+"""What had left a worker when it was killed may reach the emulator this much later, on a machine that never stalls."""
+
+COUNTED_S = 10.0
+"""Until a worker has counted what it has settled, however slowly its replies come."""
 
 MOST_RSS = 150 << 20
 """The bound on a worker's memory that the design sets."""
@@ -51,6 +56,9 @@ async def close_books(
         assert worker.alive or worker.killed or worker.code == 0, (
             f"{worker.name} ended by itself with {worker.code}: {worker.last_words}"
         )
+    outcomes = await read_outcomes(stage)
+    if counters and not any(worker.killed for worker in stage.workers):
+        await _counters_agree(stage, outcomes)
     for worker in stage.live:
         await worker.metrics()
     if stop:
@@ -75,10 +83,7 @@ async def close_books(
     found |= _duplicates_are_bounded(stage, outcomes, accepted)
     await _dead_letters_agree(stage, outcomes)
     await _nothing_is_left(stage)
-    if counters and not any(worker.killed for worker in stage.workers):
-        _counters_agree(stage, outcomes)
     found |= _recovered_in_time(stage, spread)
-    found["crowded"] = crowded()
     peaks = [worker.peak_rss for worker in stage.workers if worker.peak_rss]
     found["peak_rss_mb"] = max(peaks, default=0) >> 20
     assert max(peaks, default=0) <= MOST_RSS, f"a worker's memory reached {found['peak_rss_mb']} MiB"
@@ -103,11 +108,13 @@ def _target_of(stage: Stage, name: str) -> str:
 
 
 def _exactly_one_each(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
-    missing = [message for message in stage.asked if not outcomes.get(message)]
+    missing = [m for m, asked in stage.asked.items() if not (asked.unsure or outcomes.get(m))]
     assert not missing, f"{len(missing)} messages have no outcome, as {missing[:5]}"
     wrong = []
     for message, asked in stage.asked.items():
-        statuses = [outcome["status"] for outcome in outcomes[message]]
+        statuses = [outcome["status"] for outcome in outcomes.get(message, ())]
+        if asked.unsure and not statuses:
+            continue
         # A job that a producer enqueued twice (a lost reply) has an outcome for each entry.
         if len(statuses) != asked.entries or not asked.may.issuperset(statuses):
             wrong.append(
@@ -141,14 +148,20 @@ def _duplicates_are_bounded(
     """No message is sent more often than it was lost on the wire, by the emulator's log."""
     allowed: Counter[Message] = Counter()
     for cut in stage.cuts:
+        grace = stage.stalls.after(cut.clock, GRACE_S)
         for message in cut.unsettled:
             # What was read and had not been sent is no excuse.
-            if any(at < cut.at + GRACE_S for at in accepted.get(message, ())):
+            if any(at < cut.at + grace for at in accepted.get(message, ())):
                 allowed[message] += 1
+    lapses = _lapses_of_the_machine(stage)
     duplicates: Counter[Message] = Counter()
     for message, times in accepted.items():
         if len(times) > 1:
             duplicates[message] = len(times) - 1
+            allowed[message] += sum(
+                any(first < at and second > at - 2 * stage.lease_s for first, second in pairwise(times))
+                for at in lapses
+            )
     over = {m: (n, allowed[m]) for m, n in duplicates.items() if n > allowed[m]}
     first = next(iter(over), None)
     assert not over, (
@@ -156,7 +169,22 @@ def _duplicates_are_bounded(
         f"{over[first]} {accepted[first]}; cuts: {[(cut.what, cut.at, len(cut.unsettled)) for cut in stage.cuts]}"
     )
     marked = sum(any(outcome.get("possible_duplicate") for outcome in ended) for ended in outcomes.values())
-    return Findings(duplicates=duplicates.total(), bound=allowed.total(), marked=marked)
+    return Findings(duplicates=duplicates.total(), bound=allowed.total(), marked=marked, lapses=len(lapses))
+
+
+def _lapses_of_the_machine(stage: Stage) -> list[float]:
+    """Unix times at which workers found that they had lost their lease, without a fault of ours before it.
+
+    On a machine so busy that a process gets no processor for a whole lease this is an outage like any other; only
+    nobody could note what was on the wire.
+    """
+    offset = time.time() - time.monotonic()
+    return [
+        at + offset
+        for worker in stage.workers
+        for at, _ in worker.said("lease_lost")
+        if not any(cut.worker is worker and cut.clock < at for cut in stage.cuts)
+    ]
 
 
 async def _dead_letters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
@@ -186,7 +214,7 @@ async def _nothing_is_left(stage: Stage) -> None:
         # These go by themselves, once their time has come: slots of the last messages, leases of the killed.
         await until(partial(_no_pauses, stage, project), 10, f"{project}: no target is paused")
         await until(
-            partial(_no_leases, stage, project), 2 * LEASE_S, f"{project}: no leases of others are left"
+            partial(_no_leases, stage, project), 2 * stage.lease_s, f"{project}: no leases of others are left"
         )
         control = await client.hgetall(stage.keys.control(project))
         assert "pause:until" not in control, f"{project} is still paused"
@@ -205,18 +233,24 @@ async def _no_leases(stage: Stage, project: str) -> bool:
     return all(name.rpartition(":lease:")[2] in alive for name in names)
 
 
-def crowded() -> bool:
-    """Whether this machine has more than twice as much to run as it has processors, with others' work in it."""
-    return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
-
-
-def _counters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+async def _counters_agree(stage: Stage, outcomes: dict[Message, list[dict[str, Any]]]) -> None:
+    """Redis knows that a batch is settled before its worker, who counts it, reads the reply: that is waited for."""
     by_status = Counter(outcome["status"] for ended in outcomes.values() for outcome in ended)
-    for status in by_status | Counter({"accepted": 0}):
-        counted = sum(total(worker.final, "messages_total", status=status) for worker in stage.workers)
-        assert counted == by_status[status], (
-            f"metrics count {counted:g} {status}, the ledger {by_status[status]}"
-        )
+    counted: dict[str, float] = {}
+
+    async def agree() -> bool:
+        for worker in stage.live:
+            await worker.metrics()
+        for status in by_status | Counter({"accepted": 0}):
+            counted[status] = sum(
+                total(worker.final, "messages_total", status=status) for worker in stage.workers
+            )
+        return all(counted[status] == by_status[status] for status in counted)
+
+    try:
+        await until(agree, COUNTED_S)
+    except AssertionError:
+        raise AssertionError(f"metrics count {counted}, the ledger {dict(by_status)}") from None
 
 
 def _recovered_in_time(stage: Stage, spread: float) -> Findings:
@@ -233,13 +267,18 @@ def _recovered_in_time(stage: Stage, spread: float) -> Findings:
     for death in stage.deaths:
         seen = next((at for at in reclaims if at > death.at), None)
         if death.pending and seen is not None:
-            there = [w.began for w in stage.workers if w is not death.worker and w.began + LEASE_S < seen]
+            there = [
+                w.began for w in stage.workers if w is not death.worker and w.began + stage.lease_s < seen
+            ]
             began = max(death.at, min(there, default=death.at)) if death.heirs == 0 else death.at
+            # An heir that waits for a processor loses its own lease, and must hold the next for as long first.
+            losses = [at for w in stage.workers for at, _ in w.said("lease_lost") if began < at < seen]
+            began = max(losses, default=began)
             took.append(seen - began)
+            limit = stage.stalls.after(began, spread * stage.lease_s)
+            assert took[-1] <= limit, (
+                f"the first reclaim came {took[-1]:.1f} s after the kill; the machine accounts for {limit - spread * stage.lease_s:.1f} s"
+            )
     if not took:
         return Findings()
-    if crowded():
-        # Survivors that wait for a processor lose their own lease, and must hold the next for LEASE_S first.
-        spread *= 2
-    assert max(took) <= spread * LEASE_S, f"the first reclaim came {max(took):.1f} s after the kill"
-    return Findings(recovery_s=round(max(took), 2))
+    return Findings(recovery_s=round(max(took), 2), lease_s=round(stage.lease_s, 1))

@@ -22,7 +22,7 @@ from harness.waiting import until
 from dispatcher.queue.embedded import find_servers
 
 ROOT = Path(__file__).parents[4]
-END_S = 40.0
+END_S = 60.0
 
 
 class Process:
@@ -221,6 +221,12 @@ class EmulatorServer(Process):
 class WorkerProcess(Process):
     """A worker behind proxies of its own: what happens on them happens to it alone.
 
+    Args:
+        name: for people.
+        redis_proxy, fcm: the proxies.
+        environment: its settings.
+        program: what Python is to run.
+
     Attributes:
         redis, fcm: the proxies.
         consumer: its name in the consumer groups.
@@ -228,8 +234,15 @@ class WorkerProcess(Process):
         peak_rss: bytes, the most it ever had, as last looked at.
     """
 
-    def __init__(self, name: str, redis_proxy: Proxy, fcm: Proxy, environment: Mapping[str, str]) -> None:
-        super().__init__(name, [sys.executable, "-m", "dispatcher", "worker"], environment)
+    def __init__(
+        self,
+        name: str,
+        redis_proxy: Proxy,
+        fcm: Proxy,
+        environment: Mapping[str, str],
+        program: Sequence[str] = ("-m", "dispatcher"),
+    ) -> None:
+        super().__init__(name, [sys.executable, *program, "worker"], environment)
         self.redis = redis_proxy
         self.fcm = fcm
         self.consumer = ""

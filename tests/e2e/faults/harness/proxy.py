@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,7 @@ class Fault:
         before: awaited with the request at the proxy and not yet passed on (for "reply" actions: with the reply
             there, not yet passed on).
         hits: how often it happened.
+        kept: of a cut: what was let through.
     """
 
     match: bytes = b""
@@ -48,6 +50,7 @@ class Fault:
     keep: int = 0
     before: Callable[[], Awaitable[None]] | None = None
     hits: int = 0
+    kept: bytes = b""
     hit: asyncio.Event = field(default_factory=asyncio.Event)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -91,6 +94,7 @@ class Proxy:
         bytes_per_s: throttles each direction of each connection; None: as fast as it goes.
         lost_up, lost_down: bytes in this direction are swallowed while it is set.
         accepted: connections so far.
+        requests: bytes that came from the near side so far.
     """
 
     def __init__(self, upstream: Upstream) -> None:
@@ -100,6 +104,7 @@ class Proxy:
         self.lost_up = False
         self.lost_down = False
         self.accepted = 0
+        self.requests = 0
         self._faults: list[Fault] = []
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
@@ -204,6 +209,7 @@ class _Link:
     async def _up(self) -> None:
         with contextlib.suppress(OSError):
             while data := await self._near.read(CHUNK):
+                self._proxy.requests += len(data)
                 fault = self._proxy.choose(data)
                 if fault is not None and not await self._request(fault):
                     continue
@@ -239,7 +245,9 @@ class _Link:
                         case "drop reply":
                             self._end(fault)
                         case "cut reply":
-                            await self._pass(self._to_near, data[: fault.keep])
+                            data = await self._whole(data, fault.keep)
+                            fault.kept = data[: fault.keep]
+                            await self._pass(self._to_near, fault.kept)
                             await flushed(self._to_near)
                             self.abort()
                             return
@@ -251,6 +259,16 @@ class _Link:
                             await fault.held()
                 if not (self._silent or self._proxy.lost_down or (fault and fault.action == "drop reply")):
                     await self._pass(self._to_near, data)
+
+    async def _whole(self, data: bytes, wanted: int) -> bytes:
+        """The answer that begins with `data`, as much of it as is wanted: a server may write it in pieces."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        missing = min(wanted - len(data), int(length[1]) - len(body) if length else 0)
+        while missing > 0 and (piece := await self._far.read(CHUNK)):
+            data += piece
+            missing -= len(piece)
+        return data
 
     def _end(self, fault: Fault) -> None:
         if fault.silent:

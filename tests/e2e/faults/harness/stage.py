@@ -8,61 +8,37 @@ holds duplicates against.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import json
 import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import redis.exceptions
+from harness.gate import Gate
+from harness.jobs import Asked, Message, job, messages_of
+from harness.notes import Cut, Death
 from harness.processes import EmulatorServer, Process, RedisServer, WorkerProcess
 from harness.proxy import Fault, Proxy
+from harness.stalls import Stalls
 from harness.waiting import until
 
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.script import Script
 
 PROJECT = "demo-orchard-41"
-LEASE_S = 2.0
+LEASE_S = 15.0
+"""The product's own: nobody loses a lease because this machine is busy."""
+
 STREAMS = ("high", "due", "normal", "bulk")
+BLOCKABLE = Path(__file__).parent / "blockable.py"
 SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
-
-Message = tuple[str, str]
-"""(id in its data, target value): how all three logs know one message."""
-
-
-@dataclass
-class Asked:
-    """One message in the producer's log: what may become of it."""
-
-    project: str
-    may: frozenset[str]
-    entries: int = 1
-
-
-@dataclass
-class Cut:
-    """A moment at which a worker, or its connection, was lost, with the messages it had not settled by then."""
-
-    what: str
-    at: float
-    unsettled: frozenset[Message]
-
-
-@dataclass
-class Death:
-    """A kill, and who can take over."""
-
-    worker: WorkerProcess
-    at: float
-    pending: int
-    heirs: int
 
 
 @dataclass
@@ -75,6 +51,7 @@ class Stage:
         projects: with credentials.
         redis_options: further options of the server.
         redis_port: where it listens beside its unix socket; 0: nowhere.
+        lease_s: of every worker.
         settings: of every worker, `DISPATCHER_` left out.
         redis_url: what a worker is given, `{port}` being its proxy's.
         redis_upstream: (host, port) behind that proxy; None: the server's unix socket.
@@ -85,6 +62,7 @@ class Stage:
     projects: Sequence[str] = (PROJECT,)
     redis_options: Sequence[str] = ()
     redis_port: int = 0
+    lease_s: float = LEASE_S
     settings: dict[str, Any] = field(default_factory=dict)
     redis_url: str = "redis://127.0.0.1:{port}"
     redis_upstream: tuple[str, int] | None = None
@@ -101,6 +79,7 @@ class Stage:
         # Reclaims that no log tells of, because their worker died of them.
         self.reclaims: list[float] = []
         self.faults = 0
+        self.stalls = Stalls(self._pids)
         self._numbers = itertools.count(1)
         self._stack = AsyncExitStack()
 
@@ -111,11 +90,21 @@ class Stage:
                 stack.push_async_callback(_end, process)
                 await process.start()
             await self.load_scripts()
+            watching = asyncio.create_task(self.stalls.run())
+            stack.push_async_callback(_cancel, watching)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    def _pids(self) -> list[int]:
+        return [p.pid for p in (self.redis, self.emulator, *self.workers) if p.alive]
+
+    def stalled(self, start: float, end: float) -> float:
+        """Seconds that this machine lost between two Unix times."""
+        offset = time.time() - time.monotonic()
+        return self.stalls.between(start - offset, end - offset)
 
     async def load_scripts(self) -> None:
         """So that a call of a script is known by its hash from the first one on."""
@@ -124,8 +113,14 @@ class Stage:
 
     # Workers
 
-    async def worker(self, *, ready: bool = True, **settings: Any) -> WorkerProcess:
-        """Start one more worker, behind two proxies of its own; by default wait until it holds its leases."""
+    async def worker(self, *, ready: bool = True, gate: Gate | None = None, **settings: Any) -> WorkerProcess:
+        """Start one more worker, behind two proxies of its own; by default wait until it holds its leases.
+
+        Args:
+            ready: wait for that.
+            gate: its event loop can be made to stand still there.
+            settings: of this worker.
+        """
         redis_proxy = await self._stack.enter_async_context(Proxy(self.redis_upstream or self.redis.path))
         fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
         values = {
@@ -133,8 +128,8 @@ class Stage:
             "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
             "credentials": self.emulator.keys,
             "transport": "batch",
-            "lease_s": LEASE_S,
-            "drain_s": 10,
+            "lease_s": self.lease_s,
+            "drain_s": 30,
             "quota_per_minute": 6_000_000,
             "http_port": 0,
             "log_format": "json",
@@ -142,7 +137,11 @@ class Stage:
             **settings,
         }
         environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
-        worker = WorkerProcess(f"worker {len(self.workers) + 1}", redis_proxy, fcm, environment)
+        program: Sequence[str] = ("-m", "dispatcher")
+        if gate is not None:
+            environment["LOOP_GATE"] = str(gate.path)
+            program = [str(BLOCKABLE)]
+        worker = WorkerProcess(f"worker {len(self.workers) + 1}", redis_proxy, fcm, environment, program)
         self.workers.append(worker)
         self._stack.push_async_callback(worker.close)
         self._stack.push_async_callback(_end, worker)
@@ -188,14 +187,30 @@ class Stage:
 
     async def note(self, worker: WorkerProcess, what: str) -> Cut:
         """Write down what this worker has in its hands at this moment."""
-        at = time.time()
+        at, clock = time.time(), time.monotonic()
         unsettled: set[Message] = set()
         for project in self.projects:
             unsettled.update(await self.unsettled(project, worker.consumer))
-        cut = Cut(f"{what} {worker.name}", at, frozenset(unsettled))
+        cut = Cut(f"{what} {worker.name}", worker, at, clock, frozenset(unsettled))
         self.cuts.append(cut)
         self.faults += 1
         return cut
+
+    @contextlib.asynccontextmanager
+    async def held_still(self, what: str, *workers: WorkerProcess) -> AsyncIterator[None]:
+        """Stop workers for as long as it takes to note what they have and to let the fault happen, in the body.
+
+        So nothing is read and sent between the note and the fault, which would be on no note.
+        """
+        for worker in workers:
+            worker.signal(signal.SIGSTOP)
+        try:
+            for worker in workers:
+                await self.note(worker, what)
+            yield
+        finally:
+            for worker in workers:
+                worker.signal(signal.SIGCONT)
 
     def noting(self, worker: WorkerProcess, what: str) -> Callable[[], Any]:
         """`note`, as something to do before a fault."""
@@ -206,7 +221,7 @@ class Stage:
         await worker.kill()
         at = time.monotonic()
         cut = await self.note(worker, "kill")
-        heirs = [heir for heir in self.live if heir.began + LEASE_S < at]
+        heirs = [heir for heir in self.live if heir.began + self.lease_s < at]
         self.deaths.append(Death(worker, at, len(cut.unsettled), len(heirs)))
         return cut
 
@@ -249,7 +264,10 @@ class Stage:
         return found
 
     async def waiting(self, project: str = PROJECT) -> int:
-        """Jobs that are not settled, wherever they stand."""
+        """Jobs that are not settled, wherever they stand.
+
+        They move, so it is asked in one go; not in a transaction, which a full Redis refuses.
+        """
         client = self.redis.client
         async with client.pipeline(transaction=False) as pipe:
             for stream in STREAMS:
@@ -272,24 +290,11 @@ class Stage:
 
         await until(nothing, within, "everything is settled")
 
-    async def describe(self) -> None:
-        """Print what is left, for whoever looks into a failure."""
-        client = self.redis.client
-        for project in self.projects:
-            if not await self.waiting(project):
-                continue
-            print(project, await client.hgetall(self.keys.control(project)))
-            print("delayed", (await client.zrange(self.keys.delayed(project), 0, 2, withscores=True)))
-            for stream in STREAMS:
-                key = self.keys.stream(project, stream)  # type: ignore[arg-type]
-                if await client.exists(key):
-                    print(stream, await client.xlen(key), await client.xinfo_consumers(key, "dispatcher"))
-        for worker in self.live:
-            for series, value in (await worker.metrics()).items():
-                if value and "bucket" not in series:
-                    print(worker.name, series, value)
-
     # The producer
+
+    def new_name(self) -> str:
+        """For a job that has to be known before it is enqueued."""
+        return f"m{next(self._numbers)}"
 
     async def produce(
         self,
@@ -302,6 +307,7 @@ class Stage:
         target: str = "",
         size: int = 0,
         client: Any = None,
+        names: Sequence[str] = (),
         **fields: str,
     ) -> list[str]:
         """Enqueue jobs and write them into the producer's log; returns their ids (and the messages' own).
@@ -314,20 +320,31 @@ class Stage:
             target: one token for all of them instead.
             size: bytes of filling in each message.
             client: another way to Redis than the direct one.
+            names: their ids, of `new_name`; or new ones.
             fields: further fields of each entry.
+
+        Raises:
+            redis.exceptions.RedisError: some were refused, or nobody knows; the log holds what it must.
         """
         key = self.keys.stream(project, lane)  # type: ignore[arg-type]
-        names = [f"m{next(self._numbers)}" for _ in range(count)]
+        names = [*names] or [self.new_name() for _ in range(count)]
         for start in range(0, count, 500):
             chunk = names[start : start + 500]
             async with (client or self.redis.client).pipeline(transaction=False) as pipe:
                 for name in chunk:
                     pipe.xadd(key, job(name, tokens, target, size) | fields)
-                replies = await pipe.execute(raise_on_error=False)
+                try:
+                    replies = await pipe.execute(raise_on_error=False)
+                except (OSError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+                    for name in chunk:
+                        self.expect(job(name, tokens, target), may, project=project, unsure=True)
+                    raise
             for name, reply in zip(chunk, replies, strict=True):
+                if not isinstance(reply, Exception):
+                    self.expect(job(name, tokens, target), may, project=project)
+            for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
-                self.expect(job(name, tokens, target), may, project=project)
         return names
 
     def expect(
@@ -337,37 +354,20 @@ class Stage:
         *,
         entries: int = 1,
         project: str = PROJECT,
+        unsure: bool = False,
     ) -> None:
-        """Write a job into the producer's log that was enqueued by other means, `entries` times."""
+        """Write a job into the producer's log that was enqueued, `entries` times."""
         for message in messages_of(fields):
-            self.asked[message] = Asked(project, frozenset(may), entries)
+            self.asked[message] = Asked(project, frozenset(may), entries, unsure)
 
     def expect_message(self, name: str, target: str, may: Iterable[str] = ("accepted",)) -> None:
         """Write one message into the producer's log, by its id and its target."""
         self.asked[name, target] = Asked(PROJECT, frozenset(may))
 
 
-def job(name: str, tokens: int = 0, target: str = "", size: int = 0) -> dict[str, str]:
-    """The fields of one entry."""
-    message: dict[str, Any] = {"data": {"id": name}}
-    if size:
-        message["data"]["filling"] = "x" * size
-    if tokens:
-        values = [f"{name}-{place}:APA91b{'x' * 40}" for place in range(tokens)]
-        return {"id": name, "message": json.dumps(message), "tokens": json.dumps(values)}
-    message["token"] = target or f"{name}:APA91b{'x' * 40}"
-    return {"id": name, "message": json.dumps(message)}
-
-
-def messages_of(fields: dict[str, str]) -> list[Message]:
-    """The messages that an entry of ours stands for, also after its tokens were cut."""
-    message = json.loads(fields["message"])
-    name = message["data"]["id"]
-    return (
-        [(name, value) for value in json.loads(fields["tokens"])]
-        if "tokens" in fields
-        else [(name, message["token"])]
-    )
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _end(process: Any) -> None:
