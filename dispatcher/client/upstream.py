@@ -2,22 +2,23 @@
 
 Example:
     async with UpstreamReader.at(REDIS_URL, PROJECT) as reader:
-        async for message in reader:
+        for message in await reader.read():
             print(message.type, message.sender, message.data)
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
 import msgspec
 import orjson
 
+from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import ProtocolError
+from dispatcher.queue.address import Login
 from dispatcher.queue.store import Queue
 
 _BLOCK_MS = 5000
@@ -69,11 +70,11 @@ class UpstreamReader:
         *,
         after: str = "0-0",
         namespace: str = "fcm",
-        password_file: Path | None = None,
+        **login: Unpack[Login],
     ) -> Self:
         """A reader with a connection of its own, which is made with the first read (see `Producer.at`)."""
         consumer = f"reader-{uuid4().hex[:12]}"
-        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, password_file=password_file)
+        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, **login)
         return cls(queue, project, after)
 
     async def aclose(self) -> None:
@@ -125,6 +126,7 @@ class UpstreamReader:
     async def __aiter__(self) -> AsyncIterator[UpstreamMessage]:
         """Every message from the position on, waiting for new ones without end."""
         while True:
+            raise_if_cancelled()
             for message in await self.read(wait_s=_BLOCK_MS / 1000):
                 yield message
 
