@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +29,9 @@ os.environ["FAULT_SEED"] = os.environ.get("FAULT_SEED") or str(random.SystemRand
 
 def pytest_configure(config: pytest.Config) -> None:
     """The run begins."""
+    if threading.current_thread() is threading.main_thread():
+        # Who starts in the background of a shell has SIGINT ignored, and with it all that the tests start to interrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_BEGAN] = time.monotonic()
 
 
