@@ -172,7 +172,7 @@ def test_the_sentences(site, typed, monkeypatch):
         endless = words[0] in ("worker", "emulator", "demo") or len(words) == 1
         code, out, _ = typed(words[0], "--help") if endless else typed(line)
         assert code == 0, line
-        if words[0] in ("send", "outcomes"):
+        if words[0] in ("send", "outcomes") and not endless:
             assert " accepted " in out, line
 
 
