@@ -6,11 +6,18 @@ from redis import exceptions as redis_errors
 
 from dispatcher.errors import QueueError, QueueFull, QueueLockedOut, QueueMisconfigured, QueueUnavailable
 
-REDIS_ERRORS = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError, RuntimeError)
+REDIS_ERRORS = (
+    redis_errors.RedisError,
+    redis_errors.RedisClusterException,
+    OSError,
+    RuntimeError,
+    AttributeError,
+)
 """Everything the client raises for a failed call (its own timeouts and connection errors are RedisErrors, what it says
 of a Cluster is not).
 
-RuntimeError is uvloop's word for a write to a connection that was reset a moment ago."""
+RuntimeError is uvloop's word for a write to a connection that was reset a moment ago; AttributeError the client's own, of
+a connection that was closed between being chosen and being written to (it has no writer any more)."""
 
 _LOGIN = (
     redis_errors.AuthenticationError,

@@ -21,6 +21,7 @@ from dispatcher.queue.faults import is_missing_group, mapped
         (theirs.TimeoutError("Timeout reading"), QueueUnavailable),
         (OSError("broken pipe"), QueueUnavailable),
         (RuntimeError("unable to perform operation on <TCPTransport closed=True>"), QueueUnavailable),
+        (AttributeError("'NoneType' object has no attribute 'writelines'"), QueueUnavailable),
         (theirs.BusyLoadingError("Redis is loading the dataset in memory"), QueueUnavailable),
         (theirs.ReadOnlyError("You can't write against a read only replica."), QueueUnavailable),
         (theirs.ClusterDownError("CLUSTERDOWN The cluster is down"), QueueUnavailable),
