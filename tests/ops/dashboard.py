@@ -282,6 +282,17 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 thresholds=GREEN_RED,
             ),
             Panel(
+                "From devices",
+                "ops",
+                "Messages of devices and delivery receipts that came over XMPP; 0 where no project has that wire.",
+                (
+                    (
+                        f"sum(rate(dispatcher_upstream_messages_total{{{BOTH}}}[{RATE}])) or vector(0)",
+                        "kept",
+                    ),
+                ),
+            ),
+            Panel(
                 "Taken over",
                 "ops",
                 "Jobs taken over from workers that are gone, and jobs whose own settling came too late.",
