@@ -173,7 +173,7 @@ async def test_a_message_without_a_form_on_this_wire_is_refused_before_it_is_sen
 async def test_a_receipt_and_a_device_s_message_are_kept_before_they_are_acknowledged(
     over_xmpp, emulator, desk, server
 ):
-    await over_xmpp()
+    worker = await over_xmpp()
     await connected(emulator)
     sent = [{"from": TOKEN % n, "message_id": f"u-{n}", "data": {"hello": str(n)}} for n in range(250)]
     emulator.put("xmpp", project=PROJECT, upstream=sent)
@@ -188,6 +188,8 @@ async def test_a_receipt_and_a_device_s_message_are_kept_before_they_are_acknowl
     others = [message for message in messages if message.type == "upstream"]
     assert sorted(m.message_id for m in others) == sorted(one["message_id"] for one in sent)
     assert all(m.data == {"hello": m.message_id.removeprefix("u-")} for m in others)
+    assert await worker.face.metric("upstream_messages_total", kind="upstream") == 250
+    assert await worker.face.metric("upstream_messages_total", kind="receipt") == 1
 
 
 async def test_what_redis_cannot_take_is_not_acknowledged_and_comes_once(over_xmpp, emulator, desk, server):
