@@ -6,10 +6,14 @@ same function.
 
 from __future__ import annotations
 
+import asyncio
+
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import CredentialsError
-from dispatcher.model import Action, Batch, Fate, SendError, SendResponse
+from dispatcher.model import Action, Batch, Disposition, Fate, SendError, SendResponse
+from dispatcher.pipeline.project import Project
+from dispatcher.pipeline.settling import Finished
 from dispatcher.pipeline.veiling import veil
 from dispatcher.policy.classify import classify
 from dispatcher.queue.store import Queue
@@ -18,7 +22,7 @@ from dispatcher.telemetry.traces import BatchSpan, Tracing
 from dispatcher.transport.auth import Credential
 from dispatcher.transport.wire import MaySend, Transport
 
-NO_ANSWER = SendResponse()
+_NO_ANSWER = SendResponse()
 """Stands for a message that was not sent."""
 
 
@@ -40,26 +44,59 @@ class Calling:
         self._log = log
         self._tracing = tracing
 
-    async def call(
+    async def exchange(
+        self,
+        project: Project,
+        batch: Batch,
+        presets: dict[int, Disposition],
+        *,
+        transport: Transport,
+        credential: Credential,
+        at_once: int,
+    ) -> Finished | None:
+        """Send what may go of a batch, and gather the answers.
+
+        Args:
+            project: whose it is.
+            batch: read under the lease epoch that it says.
+            presets: messages that do not go now, by number.
+            transport: the wire.
+            credential: what signs the requests.
+            at_once: requests in flight at a time.
+
+        Returns:
+            What settling is to be told; None: the lease lapsed meanwhile, and others may be about to take these
+            entries over. Nothing was sent then.
+        """
+        if len(presets) == batch.size:
+            return Finished(project, batch, [_NO_ANSWER] * batch.size, presets)
+        numbers = [number for number in range(batch.size) if number not in presets] if presets else None
+        try:
+            token = await credential.token()
+        except CredentialsError as error:
+            answers = _spread(batch, numbers, _no_credential(error, batch.size))
+            return Finished(project, batch, answers, presets)
+
+        def may_send() -> bool:
+            # A batch that goes out message by message takes its time: the lease may end meanwhile.
+            return batch.epoch == project.lease.epoch and project.may_send(asyncio.get_running_loop().time())
+
+        if not may_send():
+            return None
+        sendable = batch if numbers is None else batch.subset(numbers)
+        responses = await self._call(transport, credential, sendable, token, at_once, may_send)
+        return Finished(project, batch, _spread(batch, numbers, responses), presets)
+
+    async def _call(
         self,
         transport: Transport,
         credential: Credential,
         batch: Batch,
         token: str,
-        *,
         at_once: int,
         may_send: MaySend,
     ) -> list[SendResponse]:
-        """Send a batch; what is refused for its access token goes out once more with a new one.
-
-        Args:
-            transport: the wire.
-            credential: whose `token` it is.
-            batch: what to send.
-            token: the access token.
-            at_once: requests in flight at a time.
-            may_send: see `Transport.send`.
-        """
+        """Send a batch; what is refused for its access token goes out once more with a new one."""
         span = self._begin(batch)
 
         async def send(part: Batch, key: str) -> list[SendResponse]:
@@ -94,7 +131,7 @@ class Calling:
         return self._tracing.batch(batch.project, batch.stream, batch.size, parents)
 
 
-def spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:
+def _spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse]) -> list[SendResponse]:
     """The responses of the messages that were sent, in the places they have in the whole batch.
 
     Args:
@@ -104,13 +141,13 @@ def spread(batch: Batch, numbers: list[int] | None, responses: list[SendResponse
     """
     if numbers is None:
         return responses
-    whole = [NO_ANSWER] * batch.size
+    whole = [_NO_ANSWER] * batch.size
     for number, response in zip(numbers, responses, strict=False):
         whole[number] = response
     return whole
 
 
-def no_credential(error: CredentialsError, count: int) -> list[SendResponse]:
+def _no_credential(error: CredentialsError, count: int) -> list[SendResponse]:
     """No token, no send: the same as a refusal that a refresh has not mended."""
     refused = SendError(
         Fate.NOT_SENT, 401, rpc_status="UNAUTHENTICATED", whole_request=True, reason=str(error)

@@ -12,14 +12,14 @@ from collections import deque
 
 from structlog.typing import FilteringBoundLogger
 
-from dispatcher.errors import CredentialsError, QueueError
+from dispatcher.errors import QueueError
 from dispatcher.model import MANAGEMENT, Action, Batch, Disposition
-from dispatcher.pipeline.calling import NO_ANSWER, Calling, no_credential, spread
+from dispatcher.pipeline.calling import Calling
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.errands import AT_ONCE, CALLS, Errands
 from dispatcher.pipeline.ordering import hindered
 from dispatcher.pipeline.project import BURST_S, Project
-from dispatcher.pipeline.sending import LEASE_MARGIN_S, REDIS_REST_S
+from dispatcher.pipeline.sending import REDIS_REST_S
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
@@ -75,15 +75,12 @@ class Managing:
                 errands.running += 1
                 calls.create_task(self._carry_out(project, batch, grant))
 
-    def _may_send(self, project: Project) -> bool:
-        return project.lease.holds(asyncio.get_running_loop().time() + LEASE_MARGIN_S)
-
     def _choose(self, project: Project) -> deque[Batch] | None:
         """The queue whose first batch goes next; None: nothing may go now."""
         errands = project.errands
         if errands.running >= AT_ONCE or project.paused or project.reordered or project.dismissed.is_set():
             return None
-        if not self._may_send(project):
+        if not project.may_send(asyncio.get_running_loop().time()):
             return None
         turn = errands.turns.pick([stream for stream, queue in errands.waiting.items() if queue])
         return None if turn is None else errands.waiting[turn]
@@ -129,26 +126,17 @@ class Managing:
             if not batch.jobs:
                 return None
         presets = await self._set_aside(project, batch, grant)
-        if len(presets) == batch.size:
-            return Finished(project, batch, [NO_ANSWER] * batch.size, presets)
-        numbers = [number for number in range(batch.size) if number not in presets] if presets else None
-        try:
-            token = await errands.credential.token()
-        except CredentialsError as error:
-            answers = spread(batch, numbers, no_credential(error, batch.size))
-            return Finished(project, batch, answers, presets)
-        if batch.epoch != project.lease.epoch or not self._may_send(project):
-            errands.waiting[batch.stream].appendleft(batch)
-            return None
-        responses = await self._calling.call(
-            errands.transport,
-            errands.credential,
-            batch if numbers is None else batch.subset(numbers),
-            token,
+        finished = await self._calling.exchange(
+            project,
+            batch,
+            presets,
+            transport=errands.transport,
+            credential=errands.credential,
             at_once=CALLS,
-            may_send=lambda: batch.epoch == project.lease.epoch and self._may_send(project),
         )
-        return Finished(project, batch, spread(batch, numbers, responses), presets)
+        if finished is None:
+            errands.waiting[batch.stream].appendleft(batch)
+        return finished
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Items that must not be carried out now, by number."""

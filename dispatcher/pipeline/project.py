@@ -28,6 +28,9 @@ from dispatcher.transport.auth import Credential
 from dispatcher.transport.secret_file import SecretFile
 from dispatcher.transport.wire import Transport
 
+LEASE_MARGIN_S = 0.5
+"""Nothing is sent this close to the end of the lease: the clock of the check and the bytes on the wire differ."""
+
 BURST_S = 0.5
 """Depth of a project's quota bucket, in seconds of its rate."""
 
@@ -210,6 +213,10 @@ class Project:
         """Let everyone who waits for a change of state look around."""
         self.wake.set()
         self.errands.wake.set()
+
+    def may_send(self, loop_now: float) -> bool:
+        """Whether the lease holds, and for long enough: past it nothing is sent."""
+        return self.lease.holds(loop_now + LEASE_MARGIN_S)
 
     def may_read(self, loop_now: float) -> bool:
         """Whether entries may be taken out of its streams now."""

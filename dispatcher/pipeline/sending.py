@@ -13,9 +13,9 @@ from random import random
 
 from structlog.typing import FilteringBoundLogger
 
-from dispatcher.errors import CredentialsError, QueueError
+from dispatcher.errors import QueueError
 from dispatcher.model import Action, Batch, Disposition, Stream
-from dispatcher.pipeline.calling import NO_ANSWER, Calling, no_credential, spread
+from dispatcher.pipeline.calling import Calling
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.ordering import hindered
 from dispatcher.pipeline.project import BURST_S, Project
@@ -25,9 +25,6 @@ from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
-
-LEASE_MARGIN_S = 0.5
-"""Nothing is sent this close to the end of the lease: the clock of the check and the bytes on the wire differ."""
 
 REDIS_REST_S = 0.25
 """Before asking again for quota that a missing Redis could not grant."""
@@ -97,7 +94,12 @@ class Sending:
                 batch = waiting[0]
                 grant = await self._admit(project, batch)
                 # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed.
-                if grant is None or not waiting or waiting[0] is not batch or not self._may_send(project):
+                if (
+                    grant is None
+                    or not waiting
+                    or waiting[0] is not batch
+                    or not project.may_send(asyncio.get_running_loop().time())
+                ):
                     continue
                 if project.dismissed.is_set():
                     break  # perhaps too early for its grant: what waits here is handed back
@@ -112,13 +114,13 @@ class Sending:
                 self.on_the_wire += 1
                 sends.create_task(self._send(project, batch, need, grant))
 
-    def _may_send(self, project: Project) -> bool:
-        """Whether the lease holds, and for long enough: past it nothing is sent."""
-        return project.lease.holds(asyncio.get_running_loop().time() + LEASE_MARGIN_S)
-
     def _choose(self, project: Project) -> deque[Batch] | None:
         """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""
-        if not project.has_waiting or not self._may_send(project) or project.paused:
+        if (
+            not project.has_waiting
+            or not project.may_send(asyncio.get_running_loop().time())
+            or project.paused
+        ):
             return None
         ready: dict[Stream, deque[Batch]] = {}
         for (stream, _), waiting in project.waiting.items():
@@ -226,28 +228,17 @@ class Sending:
             if not batch.jobs:
                 return None
         presets = await self._set_aside(project, batch, grant)
-        if len(presets) == batch.size:
-            return Finished(project, batch, [NO_ANSWER] * batch.size, presets)
-        numbers = [number for number in range(batch.size) if number not in presets] if presets else None
-        try:
-            token = await project.signer.token()
-        except CredentialsError as error:
-            answers = spread(batch, numbers, no_credential(error, batch.size))
-            return Finished(project, batch, answers, presets)
-        if batch.epoch != project.lease.epoch or not self._may_send(project):
-            # The lease lapsed meanwhile: others may be about to take these entries over.
-            project.waiting[batch.stream, batch.broadcast].appendleft(batch)
-            return None
-        responses = await self._calling.call(
-            project.transport,
-            project.signer,
-            batch if numbers is None else batch.subset(numbers),
-            token,
+        finished = await self._calling.exchange(
+            project,
+            batch,
+            presets,
+            transport=project.transport,
+            credential=project.signer,
             at_once=need,
-            # A batch that goes out message by message takes its time: the lease may end meanwhile.
-            may_send=lambda: batch.epoch == project.lease.epoch and self._may_send(project),
         )
-        return Finished(project, batch, spread(batch, numbers, responses), presets)
+        if finished is None:
+            project.waiting[batch.stream, batch.broadcast].appendleft(batch)
+        return finished
 
     async def _set_aside(self, project: Project, batch: Batch, grant: Grant) -> dict[int, Disposition]:
         """Messages that must not go now, by number."""
