@@ -9,20 +9,14 @@ Example:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Any, Self, Unpack
-from uuid import uuid4
+from typing import Any
 
 import msgspec
 import orjson
 
 from dispatcher.client.cancellation import raise_if_cancelled
+from dispatcher.client.records import BLOCK_MS, RecordReader
 from dispatcher.errors import ProtocolError
-from dispatcher.queue.address import Login
-from dispatcher.queue.store import Queue
-
-_BLOCK_MS = 5000
-"""How long one read waits at the server."""
 
 
 class UpstreamMessage(msgspec.Struct):
@@ -45,53 +39,10 @@ class UpstreamMessage(msgspec.Struct):
     data: dict[str, Any]
 
 
-class UpstreamReader:
-    """Reads the upstream stream of one project from a place on. Several that shall share it read with XREADGROUP.
+class UpstreamReader(RecordReader):
+    """Reads the upstream stream of one project from a place on. Several that shall share it read with XREADGROUP."""
 
-    Args:
-        queue: a view of Redis; closed by `aclose`.
-        project: Firebase project id.
-        after: read entries after this id; `0-0`: all that are kept.
-
-    Attributes:
-        position: id of the last entry read; keep it to go on there later.
-    """
-
-    def __init__(self, queue: Queue, project: str, after: str = "0-0") -> None:
-        self.position = after
-        self._queue = queue
-        self._project = project
-
-    @classmethod
-    def at(
-        cls,
-        redis_url: str,
-        project: str,
-        *,
-        after: str = "0-0",
-        namespace: str = "fcm",
-        **login: Unpack[Login],
-    ) -> Self:
-        """A reader with a connection of its own, which is made with the first read (see `Producer.at`)."""
-        consumer = f"reader-{uuid4().hex[:12]}"
-        queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, **login)
-        return cls(queue, project, after)
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._queue.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def skip_to_end(self) -> None:
-        """Go on with what is written from now on."""
-        self.position = await self._queue.last_record(self._project, "upstream")
+    which = "upstream"
 
     async def read(self, count: int = 100, wait_s: float = 0.0) -> list[UpstreamMessage]:
         """The next entries, oldest first; empty if there are none.
@@ -104,15 +55,8 @@ class UpstreamReader:
             QueueError: Redis does not answer.
             ProtocolError: an entry is not one of ours; reading again goes on after it.
         """
-        if wait_s > 0:
-            block_ms = min(_BLOCK_MS, max(1, int(wait_s * 1000)))
-            entries = await self._queue.wait_records(
-                self._project, "upstream", after=self.position, count=count, block_ms=block_ms
-            )
-        else:
-            entries = await self._queue.records(self._project, "upstream", after=self.position, count=count)
         messages: list[UpstreamMessage] = []
-        for entry_id, fields in entries:
+        for entry_id, fields in await self._entries(count, wait_s):
             try:
                 messages.append(_decoded(entry_id, fields))
             except ProtocolError:
@@ -127,7 +71,7 @@ class UpstreamReader:
         """Every message from the position on, waiting for new ones without end."""
         while True:
             raise_if_cancelled()
-            for message in await self.read(wait_s=_BLOCK_MS / 1000):
+            for message in await self.read(wait_s=BLOCK_MS / 1000):
                 yield message
 
 
