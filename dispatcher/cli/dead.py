@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from dispatcher.cli.amount import amount
-from dispatcher.cli.dead_filter import age, chosen_by_options
+from dispatcher.cli.dead_filter import age, dead_filter
+from dispatcher.cli.grouped_options import expands
 from dispatcher.cli.options import AsJson, Config, DryRun, ProjectFilter, Yes, confirm, load, run
 from dispatcher.cli.outcome_line import when
 from dispatcher.cli.targets import named
@@ -34,7 +35,7 @@ Entries = Annotated[
 
 
 @dead.command("list", epilog="Example: dispatcher dead list --code server-unavailable --younger-than 2h")
-@chosen_by_options
+@expands(where=dead_filter)
 def list_letters(
     *,
     config: Config = None,
@@ -96,7 +97,7 @@ def show(
 @dead.command(
     epilog="Example: dispatcher dead replay --project demo-orchard-41 --code server-unavailable --dry-run",
 )
-@chosen_by_options
+@expands(where=dead_filter)
 def replay(
     entries: Entries = None,
     *,
@@ -147,7 +148,7 @@ def replay(
 @dead.command(
     epilog="Example: dispatcher dead purge --project demo-orchard-41 --status rejected --older-than 7d --yes",
 )
-@chosen_by_options
+@expands(where=dead_filter)
 def purge(
     entries: Entries = None,
     *,
