@@ -6,26 +6,10 @@ from typing import Annotated
 
 import typer
 
+from dispatcher.cli.moment import duration
 from dispatcher.cli.targets import target_of
 from dispatcher.client import DeadFilter
 from dispatcher.errors import SettingsError
-from dispatcher.settings.kinds import Duration
-
-_AGE = Duration(0.001, 366 * 86_400.0)
-
-
-def age(option: str, text: str) -> float:
-    """What an option says of a time span, in seconds; 0: nothing.
-
-    Raises:
-        SettingsError: it is none.
-    """
-    if not text:
-        return 0.0
-    try:
-        return _AGE.read(text)
-    except ValueError:
-        raise SettingsError(f'{option}: found "{text}"; allowed: {_AGE.allowed}') from None
 
 
 def dead_filter(
@@ -63,6 +47,6 @@ def dead_filter(
         target=target_of(target).value if target else "",
         campaign=campaign,
         job=job,
-        older_than_s=age("--older-than", older_than),
-        younger_than_s=age("--younger-than", younger_than),
+        older_than_s=duration("--older-than", older_than),
+        younger_than_s=duration("--younger-than", younger_than),
     )

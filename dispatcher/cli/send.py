@@ -12,9 +12,9 @@ import msgspec
 import typer
 
 from dispatcher.cli.grouped_options import expands
-from dispatcher.cli.moment import moment
+from dispatcher.cli.moment import moment, when
 from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue, run
-from dispatcher.cli.outcome_line import as_line, when
+from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.send_tokens import TokenRun, as_text, send_tokens
 from dispatcher.cli.token_input import FileOptions, file_options
 from dispatcher.client import JobOptions, OutcomeReader, Producer

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import msgspec
 
-from dispatcher.cli.amount import amount
+from dispatcher.cli.amount import amount, amounts
 from dispatcher.cli.options import open_queue
 from dispatcher.cli.progress import Bars, say
 from dispatcher.cli.token_input import FileOptions, StopError, TokenInput
@@ -316,9 +316,7 @@ def as_text(summary: Summary, *, dry_run: bool) -> str:
         rate = summary.tokens / summary.seconds if summary.seconds else 0
         lines = [f"{tokens} enqueued in {summary.seconds:.1f} s ({rate:,.0f}/s) as {jobs}{_ids(summary)}"]
     if summary.skipped:
-        lines.append(
-            "rows skipped: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
-        )
+        lines.append(f"rows skipped: {amounts(summary.skipped)}")
     lines += [f"  {count:>12,} {name}" for name, count in summary.settled.items()]
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import msgspec
 
-from dispatcher.cli.amount import amount
+from dispatcher.cli.amount import amount, amounts
 from dispatcher.cli.outcome_line import as_line
 from dispatcher.errors import SettingsError
 from dispatcher.model import Outcome, Status
@@ -68,8 +68,7 @@ def as_text(summary: Summary, *, dry_run: bool, waited: bool) -> str:
             *(f"  {count:>12,} {name}" for name, count in summary.settled.items()),
         ]
     if summary.skipped:
-        listed = ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
-        lines.append(f"rows skipped: {listed}")
+        lines.append(f"rows skipped: {amounts(summary.skipped)}")
     return "\n".join(lines)
 
 
