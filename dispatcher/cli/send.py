@@ -13,7 +13,7 @@ import typer
 
 from dispatcher.cli.grouped_options import expands
 from dispatcher.cli.moment import moment, when
-from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue, run
+from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, run
 from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.send_tokens import TokenRun, as_text, send_tokens
 from dispatcher.cli.token_input import FileOptions, file_options
@@ -21,7 +21,7 @@ from dispatcher.client import JobOptions, OutcomeReader, Producer
 from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Lane, Outcome, Status
-from dispatcher.settings import Settings
+from dispatcher.queue.store import Queue
 
 EXAMPLE = (
     "Example: dispatcher send --project demo-orchard-41 --token fQ7x... --title Hi --body A --wait\n\n"
@@ -135,8 +135,11 @@ def send(
         raise SettingsError(
             "--dry-run, --format, --column and --from-line are about a file of tokens: name it with --tokens"
         )
-    asyncio.run(
-        _send(settings, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json)
+    run(
+        settings,
+        lambda queue: _send(
+            queue, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json
+        ),
     )
 
 
@@ -146,7 +149,7 @@ def _options(**given: Any) -> JobOptions:
 
 
 async def _send(
-    settings: Settings,
+    queue: Queue,
     project: str,
     message: dict[str, Any],
     tokens: list[str],
@@ -156,25 +159,21 @@ async def _send(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    queue = open_queue(settings)
+    reader = OutcomeReader(queue, project)
+    if wait_s:
+        await reader.skip_to_end()
     try:
-        reader = OutcomeReader(queue, project)
-        if wait_s:
-            await reader.skip_to_end()
-        try:
-            entry_id = await Producer(queue).send(project, message, tokens=tokens, lane=lane, **options)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-        if not wait_s:
-            print(
-                json.dumps({"entry": entry_id})
-                if as_json
-                else f"{entry_id} enqueued in {project}, lane {lane}{_not_before(options)}"
-            )
-            return
-        found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
-    finally:
-        await queue.aclose()
+        entry_id = await Producer(queue).send(project, message, tokens=tokens, lane=lane, **options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if not wait_s:
+        print(
+            json.dumps({"entry": entry_id})
+            if as_json
+            else f"{entry_id} enqueued in {project}, lane {lane}{_not_before(options)}"
+        )
+        return
+    found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:

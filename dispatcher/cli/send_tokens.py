@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from dispatcher.cli.amount import amount, amounts
-from dispatcher.cli.options import open_queue
+from dispatcher.cli.options import run
 from dispatcher.cli.progress import Bars, say
 from dispatcher.cli.token_input import FileOptions, StopError, TokenInput
 from dispatcher.client import JobOptions
@@ -88,7 +88,12 @@ _briefs = msgspec.json.Decoder(list[_Brief]).decode
 
 
 def send_tokens(
-    settings: Settings, project: str, message: dict[str, Any], lane: Lane, options: JobOptions, run: TokenRun
+    settings: Settings,
+    project: str,
+    message: dict[str, Any],
+    lane: Lane,
+    options: JobOptions,
+    asked: TokenRun,
 ) -> Summary:
     """Do it; bad rows are told on standard error.
 
@@ -98,10 +103,9 @@ def send_tokens(
     """
     base = options.get("id") or f"send-{uuid4().hex[:8]}"
     common = _common(project, message, options)
-    with closing(TokenInput(run.file, run.reading)) as file:
-        return asyncio.run(
-            _Sender(settings, project, lane, common, options.get("dedup_key", ""), base, run, file).run()
-        )
+    with closing(TokenInput(asked.file, asked.reading)) as file:
+        sender = _Sender(project, lane, common, options.get("dedup_key", ""), base, asked, file)
+        return run(settings, sender.run)
 
 
 def _common(project: str, message: dict[str, Any], options: JobOptions) -> list[bytes]:
@@ -129,62 +133,56 @@ _Flight = tuple[asyncio.Task[list[str]] | None, int, int, int]
 class _Sender:
     def __init__(
         self,
-        settings: Settings,
         project: str,
         lane: Lane,
         common: list[bytes],
         dedup_key: str,
         base: str,
-        run: TokenRun,
+        asked: TokenRun,
         file: TokenInput,
     ) -> None:
-        self._settings = settings
         self._project = project
         self._lane: Lane = lane
         self._common = common
         self._dedup_key = dedup_key
-        self._run = run
+        self._asked = asked
         self._file = file
         self._summary = Summary(job=base, last_line=file.from_line - 1)
         self._settled: Counter[str] = Counter()
         self._done = self._number = 0
         self._enqueued_all = False
         self._flying: _Flight | None = None
-        self._progress = Bars(file.size, waits=run.wait_s > 0)
+        self._progress = Bars(file.size, waits=asked.wait_s > 0)
         file.say = self._progress.say
 
-    async def run(self) -> Summary:
-        queue = open_queue(self._settings)
+    async def run(self, queue: Queue) -> Summary:
         summary = self._summary
-        try:
-            after = "0-0"
-            if not self._run.dry_run:
-                # Away at once is one line without a word of the file.
-                await queue.ping()
-                after = await queue.last_record(self._project, "outcomes")
-            with self._progress:
-                waits = self._run.wait_s and not self._run.dry_run
-                watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
-                began = time.monotonic()
+        after = "0-0"
+        if not self._asked.dry_run:
+            # Away at once is one line without a word of the file.
+            await queue.ping()
+            after = await queue.last_record(self._project, "outcomes")
+        with self._progress:
+            waits = self._asked.wait_s and not self._asked.dry_run
+            watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
+            began = time.monotonic()
+            try:
                 try:
-                    try:
-                        await self._enqueue(queue)
-                    except (TokenFileError, StopError, QueueError, OSError) as error:
-                        summary.failure = self._failure(error)
-                    summary.seconds = round(time.monotonic() - began, 3)
-                    self._enqueued_all = True
-                    raise_if_cancelled()
-                    if watcher is not None:
-                        await watcher
-                except asyncio.CancelledError:
-                    self._progress.say(self._interrupted())
-                    raise
-                finally:
-                    if watcher is not None and not watcher.done():
-                        watcher.cancel()
-                        await asyncio.wait([watcher])
-        finally:
-            await queue.aclose()
+                    await self._enqueue(queue)
+                except (TokenFileError, StopError, QueueError, OSError) as error:
+                    summary.failure = self._failure(error)
+                summary.seconds = round(time.monotonic() - began, 3)
+                self._enqueued_all = True
+                raise_if_cancelled()
+                if watcher is not None:
+                    await watcher
+            except asyncio.CancelledError:
+                self._progress.say(self._interrupted())
+                raise
+            finally:
+                if watcher is not None and not watcher.done():
+                    watcher.cancel()
+                    await asyncio.wait([watcher])
         if self._file.hidden:
             say(f"and {amount(self._file.hidden, 'more row')} like these")
         if self._file.forgetful:
@@ -199,7 +197,7 @@ class _Sender:
 
     def _failure(self, error: Exception) -> str:
         last = self._summary.last_line
-        if self._run.dry_run:
+        if self._asked.dry_run:
             return f"{self._file.name}: {error}"
         if isinstance(error, QueueError):
             doubt = "" if "full" in str(error) else " (the last few may or may not be in)"
@@ -252,7 +250,9 @@ class _Sender:
         await self._land()
         raise_if_cancelled()
         call = (
-            None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs, common=self._common)
+            None
+            if self._asked.dry_run
+            else queue.enqueue(self._project, self._lane, jobs, common=self._common)
         )
         self._flying = (asyncio.create_task(call) if call is not None else None, len(jobs), tokens, last_line)
         await asyncio.sleep(0)  # it leaves now
@@ -300,9 +300,9 @@ class _Sender:
             self._progress.settled(self._done)
             if not self._enqueued_all:
                 seen_at = loop.time()
-            elif loop.time() - seen_at > self._run.wait_s:
+            elif loop.time() - seen_at > self._asked.wait_s:
                 raise DispatcherError(
-                    f"{self._done:,} of {self._summary.tokens:,} settled, and nothing new within {self._run.wait_s:g} s: "
+                    f"{self._done:,} of {self._summary.tokens:,} settled, and nothing new within {self._asked.wait_s:g} s: "
                     "see that a worker serves this project: dispatcher status"
                 )
 
