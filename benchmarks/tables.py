@@ -129,20 +129,17 @@ def producer(figures: Row) -> str:
     )  # fmt: skip
 
 
-def legacy(figures: Row) -> str:
+def wires(figures: Row) -> str:
     return when(figures) + table(
-        ["jobs", "recipients", "a second (wall)", "a second of worker CPU", "worker CPU us each"],
+        ["what", "items", "a second (wall)", "a second of worker CPU", "worker CPU us each", "peak RSS MB", "aim"],
         (
             [
-                row["kind"],
-                f"{row['recipients']:,}",
-                f"{row['wall']:,.0f}",
-                f"{row['core']:,.0f}",
-                f"{row['cpu_us']:.1f}",
+                row["what"], f"{row['items']:,}", f"{row['a_second']:,.0f}", f"{row['a_cpu_second']:,.0f}",
+                f"{row['cpu_us']:.1f}", f"{row['rss_mb']:.0f}", row["aim"],
             ]
             for row in figures["rows"]
         ),
-    )
+    )  # fmt: skip
 
 
 def fleet(figures: Row) -> str:
@@ -285,7 +282,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "memory": ("memory", memory),
     "peers": ("peers", peers),
     "producer": ("producer", producer),
-    "legacy": ("legacy", legacy),
+    "wires": ("wires", wires),
     "fleet": ("fleet", fleet),
     "headline": ("peers", headline),
 }
