@@ -289,6 +289,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "memory": ("memory", memory),
     "peers": ("peers", peers),
     "producer": ("producer", producer),
+    "tokens": ("tokens", producer),
     "wires": ("wires", wires),
     "fleet": ("fleet", fleet),
     "headline": ("peers", headline),
