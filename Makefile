@@ -137,7 +137,8 @@ bench: $(STAMP) $(PEER_STAMPS)
 	$(BENCH)/memory.py $(FAST)
 	$(BENCH)/comparison.py $(FAST)
 	$(BENCH)/producer.py $(FAST)
-	$(BENCH)/legacy.py $(FAST)
+	$(BENCH)/tokens.py $(FAST)
+	$(BENCH)/wires.py $(FAST)
 	$(BENCH)/fleet.py $(FAST)
 	$(BENCH)/tables.py
 

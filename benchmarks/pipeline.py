@@ -21,14 +21,13 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from typing import NamedTuple
 
 import redis
 import results
 from nginx import Nginx, nginx
-from stage import GROUP, HERE, aside, cpu_s, delayed, enqueue, memory_mb, server, stream, worker
+from stage import GROUP, HERE, aside, delayed, enqueue, memory_mb, server, settle, stream, worker
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
@@ -60,30 +59,14 @@ def run_worker(redis_url: str, endpoint: str | Nginx, case: Case, measure: int) 
     for project in projects:
         enqueue(client, aside(project), each)
         client.xgroup_create(aside(project), GROUP, id="0")
-    jobs = each * case.projects
-    target = jobs - min(measure, jobs)
-
-    def left() -> int:
-        with client.pipeline(transaction=False) as pipe:
-            for project in projects:
-                pipe.xlen(stream(project))
-            return sum(pipe.execute())
-
     connected, answered = endpoint.counts() if isinstance(endpoint, Nginx) else (0, 0)
     with worker(redis_url, endpoint, case.wire, projects) as running:
         commands = running.metric("dispatcher_redis_commands_total")
-        started, cpu = time.perf_counter(), cpu_s(running.pid)
-        with client.pipeline(transaction=True) as pipe:
-            for project in projects:
-                pipe.rename(aside(project), stream(project))
-            pipe.execute()
-        running.until(lambda: left() <= target)
-        settled = jobs - left()
-        took, cpu = time.perf_counter() - started, cpu_s(running.pid) - cpu
+        window = settle(running, client, projects, measure)
         commands = running.metric("dispatcher_redis_commands_total") - commands
         found = {
-            "msg_per_s": settled / took,
-            "cpu_us": cpu / settled * 1e6,
+            "msg_per_s": window.jobs / window.wall_s,
+            "cpu_us": window.cpu_s / window.jobs * 1e6,
             "rss_mb": memory_mb(running.pid)[1],
             "commands_a_batch": commands / running.metric("dispatcher_batch_messages_count"),
         }

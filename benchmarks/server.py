@@ -1,8 +1,8 @@
 """A fixed answer at the speed of a socket: FCM's part in the benchmarks, so that the server is not what is measured.
 
-Serves `POST /batch` (as many parts as were sent, each accepted), `POST .../token` (an access token), `GET /counts`
-(connections so far) and any other POST (one accepted message). Nothing is checked or remembered; `dispatcher emulator`
-is the one for tests.
+Serves `POST /batch` (as many parts as were sent, each accepted), `POST /fcm/send` and `/iid/v1:batchAdd` (as many results
+as there are tokens of `stage.token`), `POST .../token` (an access token), `GET /counts` (connections so far) and any
+other POST (one accepted message). Nothing is checked or remembered; `dispatcher emulator` is the one for tests.
 
     python benchmarks/server.py PORT [LATENCY_MS]
 """
@@ -35,6 +35,7 @@ def _json(content: bytes) -> bytes:
     return head % len(content) + content
 
 
+SENT = b'{"message_id":"0:1731000000333444%5f0e1d2c"}'
 SINGLE = _json(NAME % 1)
 TOKEN = _json(b'{"access_token":"bench","expires_in":3600,"token_type":"Bearer"}')
 
@@ -48,7 +49,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.missing = -1
-        self.batch = self.token = False
+        self.path = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
@@ -69,8 +70,7 @@ class Connection(asyncio.Protocol):
             head = data[:end].lower()
             at = head.index(b"content-length:") + 15
             length = int(head[at : head.find(b"\r\n", at) if b"\r\n" in head[at:] else None])
-            self.batch = data.startswith(b"POST /batch ")
-            self.token = b"/token " in data[: data.index(b"\r\n")]
+            self.path = data[5 : data.index(b" ", 5)]
             self.pieces = []
             data = data[end + 4 :]
             self.missing = length
@@ -87,9 +87,18 @@ class Connection(asyncio.Protocol):
                 self.transport.write(answer)
 
     def answer(self, body: bytes) -> bytes:
-        """One accepted message for a single send, as many as were sent for a batch."""
-        if not self.batch:
-            return TOKEN if self.token else SINGLE
+        """One accepted message for a single send, as many as were sent for all others."""
+        if self.path == b"/fcm/send":
+            count = body.count(b":APA91b")
+            head = (
+                b'{"multicast_id":6254812345678901234,"success":%d,"failure":0,"canonical_ids":0,"results":['
+                % count
+            )
+            return _json(b"%b%b]}" % (head, b",".join([SENT] * count)))
+        if self.path == b"/iid/v1:batchAdd":
+            return _json(b'{"results":[%b]}' % b",".join([b"{}"] * body.count(b":APA91b")))
+        if self.path != b"/batch":
+            return TOKEN if self.path.endswith(b"/token") else SINGLE
         parts = NAMED if b"\nContent-ID: <" in body[:400] else PARTS
         content = b"".join([*parts[: body.count(b"application/http")], b"--batch_bench--\r\n"])
         return (

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import redis
 from nginx import Nginx
@@ -123,11 +124,12 @@ class Worker:
         self.pid = child.pid
         self._port = port
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric's series."""
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric's series, or of those with a label, given as `name="value"`."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
+        found = (line for line in lines if re.match(rf"{name}[ {{]", line) and label in line)
+        return sum(float(line.rpartition(" ")[2]) for line in found)
 
     def ready(self) -> bool:
         """Whether it can do its work."""
@@ -150,6 +152,48 @@ class Worker:
             if time.perf_counter() > deadline:
                 raise SystemExit(f"not done after {limit_s:g} s")
             time.sleep(0.005)
+
+
+class Window(NamedTuple):
+    """What was settled while it was measured.
+
+    Attributes:
+        jobs: settled.
+        wall_s: from the moment the jobs were there.
+        cpu_s: of the worker, meanwhile.
+    """
+
+    jobs: int
+    wall_s: float
+    cpu_s: float
+
+
+def settle(running: Worker, client: redis.Redis, projects: Sequence[str], most: int | None = None) -> Window:
+    """Put all jobs that lie aside before an idle worker in one step, and wait.
+
+    Args:
+        running: the worker.
+        client: of its Redis.
+        projects: whose jobs they are.
+        most: wait for so many only; None: all of them.
+    """
+
+    def waiting(key: Callable[[str], str]) -> int:
+        with client.pipeline(transaction=False) as pipe:
+            for project in projects:
+                pipe.xlen(key(project))
+            return sum(pipe.execute())
+
+    jobs = waiting(aside)
+    left = max(0, jobs - most) if most else 0
+    started, cpu = time.perf_counter(), cpu_s(running.pid)
+    with client.pipeline(transaction=True) as pipe:
+        for project in projects:
+            pipe.rename(aside(project), stream(project))
+        pipe.execute()
+    running.until(lambda: waiting(stream) <= left)
+    settled = jobs - waiting(stream)
+    return Window(settled, time.perf_counter() - started, cpu_s(running.pid) - cpu)
 
 
 @contextmanager

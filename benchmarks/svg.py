@@ -84,9 +84,11 @@ def lines(
             f'<path d="M{left} {y:.1f}h{plot_width}" stroke="#e3e3e3"/>',
             _text(left - 8, y + 4, _number(tick * step), "end"),
         ]
-    ticks = (
-        sorted(set(xs)) if len(set(xs)) <= 8 else [min(xs) + (max(xs) - min(xs)) * n / 6 for n in range(7)]
-    )
+    between = _step(max(xs))
+    round_ones = [
+        n * between for n in range(math.floor(max(xs) / between + 1e-9) + 1) if n * between >= min(xs)
+    ]
+    ticks = sorted(set(xs)) if len(set(xs)) <= 8 else round_ones
     parts += [_text(at_x(x), top + plot_height + 18, _number(x), "middle") for x in ticks]
     parts.append(_text(left + plot_width / 2, top + plot_height + 38, x_label, "middle"))
     if limit is not None:

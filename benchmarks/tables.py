@@ -129,20 +129,17 @@ def producer(figures: Row) -> str:
     )  # fmt: skip
 
 
-def legacy(figures: Row) -> str:
+def wires(figures: Row) -> str:
     return when(figures) + table(
-        ["jobs", "recipients", "a second (wall)", "a second of worker CPU", "worker CPU us each"],
+        ["what", "items", "a second (wall)", "a second of worker CPU", "worker CPU us each", "peak RSS MB", "aim"],
         (
             [
-                row["kind"],
-                f"{row['recipients']:,}",
-                f"{row['wall']:,.0f}",
-                f"{row['core']:,.0f}",
-                f"{row['cpu_us']:.1f}",
+                row["what"], f"{row['items']:,}", f"{row['a_second']:,.0f}", f"{row['a_cpu_second']:,.0f}",
+                f"{row['cpu_us']:.1f}", f"{row['rss_mb']:.0f}", row["aim"],
             ]
             for row in figures["rows"]
         ),
-    )
+    )  # fmt: skip
 
 
 def fleet(figures: Row) -> str:
@@ -250,7 +247,9 @@ def _latency(figures: Row) -> str:
 
 def _quota(figures: Row) -> str:
     series = {
-        f"{row['workers']} workers": [(at, use) for at, use in enumerate(row["use"]) if at >= 1][:60]
+        f"{row['workers']} worker{'s' if row['workers'] > 1 else ''}": [
+            (at, use) for at, use in enumerate(row["use"]) if at >= 1
+        ][:60]
         for row in figures["quota"]
     }
     return svg.lines(
@@ -261,10 +260,15 @@ def _quota(figures: Row) -> str:
 
 def _outage(figures: Row) -> str:
     series = {
-        "all of it down for 120 s": list(enumerate(figures["outage"][0]["use"])),
-        "granted half of it": list(enumerate(figures["throttled"][0]["use"])),
+        "all of it down for 120 s": _mean(figures["outage"][0]["use"]),
+        "granted half of it": _mean(figures["throttled"][0]["use"]),
     }
-    return svg.lines("What arrives at FCM (simulated)", "seconds", "share of the rate", series)
+    return svg.lines("What arrives at FCM (simulated, means of 5 s)", "seconds", "share of the rate", series)
+
+
+def _mean(each_second: list[float], seconds: int = 5) -> list[tuple[float, float]]:
+    spans = (each_second[at : at + seconds] for at in range(0, len(each_second) - seconds + 1, seconds))
+    return [(at * seconds, sum(span) / seconds) for at, span in enumerate(spans)]
 
 
 PICTURES: dict[str, tuple[str, Callable[[Row], str]]] = {
@@ -285,7 +289,8 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "memory": ("memory", memory),
     "peers": ("peers", peers),
     "producer": ("producer", producer),
-    "legacy": ("legacy", legacy),
+    "tokens": ("tokens", producer),
+    "wires": ("wires", wires),
     "fleet": ("fleet", fleet),
     "headline": ("peers", headline),
 }
