@@ -223,6 +223,23 @@ def test_an_orderly_answer_goes_the_short_way():
     assert told(batch._read_orderly(body, "batch_srv", 500, None)) == [GOOD % n for n in range(1, 501)]
 
 
+def test_an_answer_in_order_and_one_out_of_order_or_of_many_servers_read_the_same():
+    parts = [good(number) for number in range(1, 6)]
+    expected = [GOOD % number for number in range(1, 6)]
+    assert read(answer(parts), 5) == expected
+    assert read(answer(parts[::-1]), 5) == expected
+    assert read(answer([parts[1], parts[0], *parts[2:]]), 5) == expected
+    dated = [SubAnswer(p.content_id, p.status, p.body, {"Date": p.content_id}) for p in parts]
+    assert read(answer(dated), 5) == expected
+    assert read(answer([gone(1), *parts[1:]]), 5) == ["UNREGISTERED", *expected[1:]]
+    assert read(answer([*parts[:4], gone(5)]), 5) == [*expected[:4], "UNREGISTERED"]
+
+
+def test_a_part_in_its_place_whose_id_came_before_tells_nothing():
+    parts = [good(2), good(2), good(3)]
+    assert read(answer(parts), 3) == [None, None, GOOD % 3]
+
+
 @given(st.binary(max_size=200), st.integers(0, 3))
 @settings(max_examples=50)
 def test_any_bytes_are_read_as_nothing_known(noise, expected):
