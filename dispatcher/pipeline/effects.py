@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Collection
 
 import msgspec
-import orjson
 
 from dispatcher.model import (
     DEAD_STATUSES,
@@ -28,6 +27,8 @@ from dispatcher.protocol.job import encode_retry_fields
 from dispatcher.protocol.letter import encode_letter
 from dispatcher.protocol.outcome import encode_outcome
 from dispatcher.queue.settlement import Delayed, Hold, Settled
+
+_encode = msgspec.json.Encoder().encode
 
 _WELL = (Status.ACCEPTED, Status.DONE)
 """How a message or a management job ends that found nothing wrong."""
@@ -221,7 +222,8 @@ def _delayed(
         # Unique and the same in each repetition: a message waits in one place at a time.
         member=f"{state.lane}:{state.id}:{state.replay}:{job.place(positions[0])}",
         due=due,
-        fields=orjson.dumps(encode_retry_fields(cut, state)),
+        # Not orjson, whose bytes keep the room they were written in, four times theirs: thousands wait for their settlement.
+        fields=_encode(encode_retry_fields(cut, state)),
         hold=hold,
         parked=disposition.parked,
     )

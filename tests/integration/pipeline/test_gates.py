@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,8 +16,8 @@ import msgspec
 import pytest
 import redis.asyncio
 
-from dispatcher.model import SendResponse
-from dispatcher.pipeline.concluding import Context, conclude_accepted
+from dispatcher.model import Fate, SendError, SendResponse
+from dispatcher.pipeline.concluding import Context, conclude, conclude_accepted
 from dispatcher.policy.packer import Packer
 from dispatcher.policy.settle import DEFAULTS
 from dispatcher.protocol.batch import decode_response, encode_request
@@ -157,3 +158,18 @@ def test_a_message_in_flight_keeps_few_allocations():
     kept = held()
     assert (sys.getallocatedblocks() - before) / BATCH <= BLOCKS
     assert len(kept[1]) == BATCH
+
+
+def test_a_message_that_waits_for_a_retry_keeps_little_more_than_its_bytes():
+    """Of a server that is away thousands are put aside at once; orjson's bytes would keep four times their room."""
+    one, limits = OneBatch(), DecodeLimits()
+    jobs = [decode_entry("p", "normal", entry_id, fields, limits) for entry_id, fields in one.entries]
+    (batch,) = Packer(BATCH, 0.02).add(jobs, 0.0, 1)
+    away = [SendResponse(error=SendError(Fate.NOT_SENT, reason="refused"))] * BATCH
+    context = Context(1_731_000_000.5, DEFAULTS, lambda: 0.5)
+    tracemalloc.start()
+    conclusion = conclude(batch, away, {}, context)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    written = sum(len(item.delayed[0].fields) for item in conclusion.items)
+    assert held <= 2.5 * written
