@@ -27,6 +27,9 @@ OPEN_EVERY_S = 0.05
 REST_S = 1.0
 """After a failed attempt to connect while there are connections, before the next."""
 
+MOST_WRITTEN = 65_536
+"""Bytes of messages that a connection is given at once: TLS keeps as much memory as its largest piece took."""
+
 GOODBYE_S = 1.0
 """At the end of the worker, for connections to be closed in good order."""
 
@@ -208,7 +211,7 @@ class Http2Transport:
         self._links = [link for link in self._links if not link.gone]
 
     def _fill(self, link: Link, now: float) -> None:
-        room = link.room
+        room, unwritten = link.room, 0
         if not room:
             return
         while room and (call := self._next_call()) is not None:
@@ -216,11 +219,16 @@ class Http2Transport:
                 # Once for all that leave with this flush.
                 call.refuse_waiting("not sent: the lease ran out")
                 continue
-            count = min(room, call.room)
-            for _ in range(count):
+            for _ in range(min(room, call.room)):
                 number = call.waiting.popleft()
-                link.start(call.headers, call, number, call.bodies[number], now)
-            room -= count
+                body = call.bodies[number]
+                link.start(call.headers, call, number, body, now)
+                room -= 1
+                unwritten += len(body)
+                if unwritten >= MOST_WRITTEN:
+                    link.flush()
+                    room, unwritten = min(room, link.room), 0
+                    break
         link.flush()
 
     def _next_call(self) -> Call | None:
