@@ -46,6 +46,10 @@ BLOCK_MS = 250
 POLL_S = 0.01
 """How long the reader lets a stream rest that it has just emptied, so that a trickle comes in handfuls."""
 
+HANDFUL = 40
+HANDFUL_POLL_S = 0.004
+"""After a read of so many entries it rests for less: they are not waited for as long as their batch takes to fill."""
+
 ERROR_REST_S = 0.5
 """After a failed read, before the next."""
 
@@ -264,10 +268,14 @@ class Intake:
         loop = asyncio.get_running_loop()
         while not (self.stopping or cancelled()):
             self._room_changed.clear()
-            choice = self._choose(loop.time())
+            now = loop.time()
+            choice = self._choose(now)
             if choice is None:
+                rest = min(
+                    [until for until in self._rest_until.values() if until > now], default=now + POLL_S
+                )
                 try:
-                    async with asyncio.timeout(POLL_S):
+                    async with asyncio.timeout_at(min(rest, now + POLL_S)):
                         await self._room_changed.wait()
                 except TimeoutError:
                     pass
@@ -280,7 +288,8 @@ class Intake:
                     entries = await self._queue.read(project.id, stream, count)
                     self._succeeded()
                     if len(entries) < count:
-                        self._rest_until[key] = loop.time() + POLL_S
+                        rest = POLL_S if len(entries) < HANDFUL else HANDFUL_POLL_S
+                        self._rest_until[key] = loop.time() + rest
                         if not entries:
                             self._quiet.add(key)
                     entries = self._settling.recall.unheld(loop.time(), project.held[stream], entries)
