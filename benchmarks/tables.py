@@ -95,10 +95,10 @@ def latency(figures: Row) -> str:
 
 def memory(figures: Row) -> str:
     return when(figures) + table(
-        ["wire", "server, ms", "jobs", "jobs waiting", "messages sent", "idle MB", "peak MB"],
+        ["wire", "server answers", "jobs", "jobs waiting", "messages settled or put aside", "idle MB", "peak MB"],
         (
             [
-                row["wire"], f"{row['latency_ms']:g}", row["kind"], f"{row['jobs']:,}", f"{row['messages_sent']:,}",
+                row["wire"], row["server"], row["kind"], f"{row['jobs']:,}", f"{row['messages_gone']:,}",
                 str(row["idle_mb"]), str(row["peak_mb"]),
             ]
             for row in figures["rows"]
