@@ -137,6 +137,7 @@ bench: $(STAMP) $(PEER_STAMPS)
 	$(BENCH)/memory.py $(FAST)
 	$(BENCH)/comparison.py $(FAST)
 	$(BENCH)/producer.py $(FAST)
+	$(BENCH)/tokens.py $(FAST)
 	$(BENCH)/wires.py $(FAST)
 	$(BENCH)/fleet.py $(FAST)
 	$(BENCH)/tables.py

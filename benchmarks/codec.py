@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from dispatcher.model import JobState
-from dispatcher.protocol import batch
+from dispatcher.protocol import batch, batch_server
 from dispatcher.protocol.answer import read_answer, success_body
 from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.protocol.message import bodies, read_message
@@ -111,8 +111,8 @@ def main() -> None:
             print(f"{'average of these':30} {'':6} {sum(checks) / len(checks):8.2f}")
     answer = success_body("projects/demo/messages/0:1731000000123456%5f0e1d2c5f0e1d2c")
     print(f"{'answer of v1':30} {len(answer):6} {us(lambda: read_answer(200, None, None, answer)):8.2f}")
-    parts = [batch.SubAnswer(str(number), 200, answer) for number in range(1, 501)]
-    whole = batch.encode_response(parts, "b")
+    parts = [batch_server.SubAnswer(str(number), 200, answer) for number in range(1, 501)]
+    whole = batch_server.encode_response(parts, "b")
     global CALLS
     CALLS = 20
     each = us(lambda: batch.decode_response("multipart/mixed; boundary=b", whole, 500)) / 500

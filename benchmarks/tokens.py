@@ -1,10 +1,10 @@
 """How fast `dispatcher send --tokens` enqueues a file, and what memory that takes.
 
-    python benchmarks/tokens.py [--tokens 10000000] [--gzip]
-
 Writes a file of tokens as long as FCM's (163 characters), starts a private Redis and runs the command as a process of
-its own. A second process empties the lane meanwhile, since ten million tokens are 1.7 GB. "One core" is the command's
-own time on a processor: Redis and the other process have theirs.
+its own. A second process empties the lane meanwhile, since ten million tokens are 1.7 GB.
+
+    python benchmarks/tokens.py                        # ten million, plain and gzip, into results/tokens.json
+    python benchmarks/tokens.py --tokens 100000 --dry
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import argparse
 import gzip
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+import results
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
@@ -46,37 +48,57 @@ def drain(url: str) -> None:
             time.sleep(0.05)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=10_000_000)
-    parser.add_argument("--gzip", action="store_true")
-    parser.add_argument("--drain", default="", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.drain:
-        drain(asked.drain)
-    with tempfile.TemporaryDirectory() as folder, EmbeddedRedis() as server:
-        path = Path(folder) / ("tokens.txt.gz" if asked.gzip else "tokens.txt")
-        write(path, asked.tokens, packed=asked.gzip)
+def enqueue(path: Path) -> dict[str, Any]:
+    """Runs the command over a file."""
+    with EmbeddedRedis() as server:
         command = [sys.executable, "-m", "dispatcher", "send", "--project", PROJECT, "--title", "Hi"]
         command += ["--tokens", str(path), "--json"]
         env = {**os.environ, "DISPATCHER_REDIS_URL": server.url}
         drainer = subprocess.Popen([sys.executable, __file__, "--drain", server.url])
         try:
             process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE)
-            out, _ = process.communicate()
-            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert process.stdout is not None
+            summary = json.loads(process.stdout.read())
+            # Its own time on processors, and its own memory: Redis and the other process have theirs.
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             drainer.kill()
             drainer.wait()
-    summary = json.loads(out)
-    seconds = summary["seconds"]
-    busy = usage.ru_utime + usage.ru_stime
-    print(f"tokens enqueued      {summary['tokens']:>14,}  in {summary['jobs']:,} jobs")
-    print(f"wall clock           {seconds:>14.1f} s  {summary['tokens'] / seconds:>12,.0f} tokens/s")
-    print(
-        f"processor, start too {busy:>14.1f} s  {summary['tokens'] / busy:>12,.0f} tokens/s (writing the file is not in it)"
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    count, busy = summary["tokens"], usage.ru_utime + usage.ru_stime
+    return {
+        "messages": count,
+        "a_second": round(count / summary["seconds"]),
+        "a_cpu_second": round(count / busy),
+        "cpu_us": round(busy / count * 1e6, 3),
+        "rss_mb": round(usage.ru_maxrss / 1024),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    print(f"largest RSS          {usage.ru_maxrss / 1024:>14.0f} MB")
+    parser.add_argument("--tokens", type=int, default=10_000_000)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the tokens")
+    parser.add_argument("--dry", action="store_true", help="print only")
+    parser.add_argument("--drain", default="", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.drain:
+        drain(asked.drain)
+    count = asked.tokens // 10 if asked.quick else asked.tokens
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("tokens.txt", "tokens.txt.gz"):
+            path = Path(folder) / name
+            write(path, count, packed=path.suffix == ".gz")
+            rows.append({"what": f"`dispatcher send --tokens {name}`", **enqueue(path)})
+            path.unlink()
+            print(rows[-1], flush=True)
+    if not asked.dry:
+        results.save("tokens", {"rows": rows}, quick=asked.quick)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 
-from dispatcher.cli.amount import amount
-from dispatcher.cli.dead_filter import age, chosen_by_options
+from dispatcher.cli.amount import amount, amounts
+from dispatcher.cli.dead_filter import dead_filter
+from dispatcher.cli.grouped_options import expands
+from dispatcher.cli.moment import duration, when
 from dispatcher.cli.options import AsJson, Config, DryRun, ProjectFilter, Yes, confirm, load, run
-from dispatcher.cli.outcome_line import when
 from dispatcher.cli.targets import named
 from dispatcher.cli.waiting import jobs_and_messages
 from dispatcher.client import DeadCount, DeadFilter, DeadLetter, DeadLetters, Replayed
@@ -34,7 +34,7 @@ Entries = Annotated[
 
 
 @dead.command("list", epilog="Example: dispatcher dead list --code server-unavailable --younger-than 2h")
-@chosen_by_options
+@expands(where=dead_filter)
 def list_letters(
     *,
     config: Config = None,
@@ -74,10 +74,7 @@ def show(
     """Show one dead letter whole: the job as it was enqueued, and what became of each send."""
 
     async def do(letters: DeadLetters, chosen: str, _: Queue) -> DeadLetter | None:
-        try:
-            return await letters.get(chosen, entry)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
+        return await _letter(letters, chosen, entry)
 
     found = [letter for letter in _each(load(config), project, do).values() if letter is not None]
     if not found:
@@ -96,7 +93,7 @@ def show(
 @dead.command(
     epilog="Example: dispatcher dead replay --project demo-orchard-41 --code server-unavailable --dry-run",
 )
-@chosen_by_options
+@expands(where=dead_filter)
 def replay(
     entries: Entries = None,
     *,
@@ -114,7 +111,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Put dead letters back into the lanes they came from, as a new run. None is sent twice by calling this twice."""
-    life = age("--expires-in", expires_in)
+    life = duration("--expires-in", expires_in)
     settings = load(config)
     counts = _ask(settings, project, entries, where, "Replay", dry_run=dry_run, yes=yes, as_json=as_json)
     if counts is None:
@@ -147,7 +144,7 @@ def replay(
 @dead.command(
     epilog="Example: dispatcher dead purge --project demo-orchard-41 --status rejected --older-than 7d --yes",
 )
-@chosen_by_options
+@expands(where=dead_filter)
 def purge(
     entries: Entries = None,
     *,
@@ -195,10 +192,7 @@ def _ask(
             return await letters.count(chosen, where)
         counted = DeadCount()
         for entry in entries:
-            try:
-                letter = await letters.get(chosen, entry)
-            except ValueError as error:
-                raise SettingsError(str(error)) from None
+            letter = await _letter(letters, chosen, entry)
             if letter is not None:
                 counted.letters += 1
                 counted.messages += letter.messages
@@ -223,6 +217,18 @@ def _ask(
     total = sum(counted.letters for counted in counts.values())
     confirm(f"{verb} {amount(total, 'dead letter')}?", yes=yes)
     return counts
+
+
+async def _letter(letters: DeadLetters, project: str, entry: str) -> DeadLetter | None:
+    """One letter, if it is there.
+
+    Raises:
+        SettingsError: that is no entry id.
+    """
+    try:
+        return await letters.get(project, entry)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _each(
@@ -268,15 +274,14 @@ def _facts(letter: DeadLetter) -> dict[str, object]:
 
 
 def _as_facts(counted: DeadCount) -> dict[str, object]:
-    codes: Counter[str] = Counter()
-    for (status, code), count in counted.codes.items():
-        codes[f"{status} {code}".rstrip()] += count
-    return {"letters": counted.letters, "messages": counted.messages, "codes": dict(codes.most_common())}
+    return {"letters": counted.letters, "messages": counted.messages, "codes": _codes(counted)}
 
 
 def _counted(counted: DeadCount) -> str:
-    codes = ", ".join(
-        f"{count:,} {status} {code}".rstrip() for (status, code), count in counted.codes.most_common()
-    )
     found = f"{amount(counted.letters, 'dead letter')} with {amount(counted.messages, 'message')}"
-    return f"{found}: {codes}" if codes else found
+    return f"{found}: {amounts(_codes(counted))}" if counted.codes else found
+
+
+def _codes(counted: DeadCount) -> dict[str, int]:
+    """How many of each status and code, the most frequent first."""
+    return {f"{status} {code}".rstrip(): count for (status, code), count in counted.codes.most_common()}

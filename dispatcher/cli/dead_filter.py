@@ -1,60 +1,18 @@
-"""The options that say which dead letters are meant, once for all commands that have them."""
+"""The options that say which dead letters are meant, for all commands that have them."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from dispatcher.cli.moment import duration
 from dispatcher.cli.targets import target_of
 from dispatcher.client import DeadFilter
 from dispatcher.errors import SettingsError
-from dispatcher.settings.kinds import Duration
-
-_AGE = Duration(0.001, 366 * 86_400.0)
 
 
-def chosen_by_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command that takes `where: DeadFilter` the options that make one, in its place."""
-
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        names = inspect.signature(_filter).parameters
-        where = _filter(**{name: given.pop(name) for name in names})
-        command(where=where, **given)
-
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "where"]
-    options = [*inspect.signature(_filter, eval_str=True).parameters.values()]
-    parameters = [
-        *(p for p in own if p.kind is not p.KEYWORD_ONLY),
-        *(p for p in own if p.name in ("config", "project")),
-        *options,
-        *(p for p in own if p.kind is p.KEYWORD_ONLY and p.name not in ("config", "project")),
-    ]
-    # What typer looks at.
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-    return with_options
-
-
-def age(option: str, text: str) -> float:
-    """What an option says of a time span, in seconds; 0: nothing.
-
-    Raises:
-        SettingsError: it is none.
-    """
-    if not text:
-        return 0.0
-    try:
-        return _AGE.read(text)
-    except ValueError:
-        raise SettingsError(f'{option}: found "{text}"; allowed: {_AGE.allowed}') from None
-
-
-def _filter(
+def dead_filter(
     *,
     code: Annotated[
         str, typer.Option(help="Only this code, as server-unavailable.", show_default=False)
@@ -76,6 +34,11 @@ def _filter(
         str, typer.Option(metavar="AGE", help="Dead for at most.", show_default=False)
     ] = "",
 ) -> DeadFilter:
+    """The dead letters that these options mean.
+
+    Raises:
+        SettingsError: one of them cannot be read.
+    """
     if status not in ("", "rejected", "failed"):
         raise SettingsError(f'--status: found "{status}"; dead letters are rejected or failed')
     return DeadFilter(
@@ -84,6 +47,6 @@ def _filter(
         target=target_of(target).value if target else "",
         campaign=campaign,
         job=job,
-        older_than_s=age("--older-than", older_than),
-        younger_than_s=age("--younger-than", younger_than),
+        older_than_s=duration("--older-than", older_than),
+        younger_than_s=duration("--younger-than", younger_than),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
+from dispatcher.cli.moment import when
 from dispatcher.model import Outcome
 from dispatcher.telemetry.logs import short
 
@@ -31,8 +30,3 @@ def as_line(outcome: Outcome, *, as_json: bool = False, whole: bool = False) -> 
     return (
         f"{when(outcome.settled_at)} {outcome.status:<13} {place:<22} {target:<26} {detail}{again}".rstrip()
     )
-
-
-def when(at: float) -> str:
-    """A time for people, UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))

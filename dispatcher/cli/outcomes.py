@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Annotated, Literal
 
 import msgspec
 import typer
 
-from dispatcher.cli.options import Config, Project, chosen_project, load, open_queue
+from dispatcher.cli.options import Config, Project, chosen_project, load, run
 from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.targets import target_of
 from dispatcher.cli.trace import trace
@@ -17,7 +16,7 @@ from dispatcher.client import OutcomeReader
 from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Status
-from dispatcher.settings import Settings
+from dispatcher.queue.store import Queue
 
 EXAMPLE = (
     "Example: dispatcher outcomes --project demo-orchard-41 --follow --status invalid_token --format jsonl | clean-up"
@@ -69,55 +68,36 @@ def outcomes(
         if follow or after != "0-0" or status or (job and token):
             raise SettingsError("--job and --token stand alone, and one of them at a time")
         named = target_of(token).value if token else ""
-        asyncio.run(_trace(settings, chosen_project(settings, project), job, named, as_json=as_json))
+        chosen = chosen_project(settings, project)
+        run(settings, lambda queue: _trace(queue, chosen, job, named, as_json=as_json))
         return
-    asyncio.run(
-        _list(
-            settings,
-            chosen_project(settings, project),
-            after,
-            limit=limit,
-            status=status,
-            follow=follow,
-            as_json=as_json,
-        )
+    chosen = chosen_project(settings, project)
+    run(
+        settings,
+        lambda queue: _list(
+            OutcomeReader(queue, chosen, after), limit=limit, status=status, follow=follow, as_json=as_json
+        ),
     )
 
 
 async def _list(
-    settings: Settings,
-    project: str,
-    after: str,
-    *,
-    limit: int | None,
-    status: str,
-    follow: bool,
-    as_json: bool,
+    reader: OutcomeReader, *, limit: int | None, status: str, follow: bool, as_json: bool
 ) -> None:
-    queue = open_queue(settings)
-    try:
-        reader = OutcomeReader(queue, project, after)
-        shown = 0
-        while (records := await reader.read(_PAGE, wait_s=5.0 if follow else 0.0)) or follow:
-            raise_if_cancelled()
-            for record in records:
-                for outcome in record.outcomes:
-                    if status and outcome.status != status:
-                        continue
-                    print(as_line(outcome, as_json=as_json), flush=follow)
-                    shown += 1
-                    if shown == limit:
-                        return
-    finally:
-        await queue.aclose()
+    shown = 0
+    while (records := await reader.read(_PAGE, wait_s=5.0 if follow else 0.0)) or follow:
+        raise_if_cancelled()
+        for record in records:
+            for outcome in record.outcomes:
+                if status and outcome.status != status:
+                    continue
+                print(as_line(outcome, as_json=as_json), flush=follow)
+                shown += 1
+                if shown == limit:
+                    return
 
 
-async def _trace(settings: Settings, project: str, job: str, token: str, *, as_json: bool) -> None:
-    queue = open_queue(settings)
-    try:
-        found = await trace(queue, project, job=job, token=token)
-    finally:
-        await queue.aclose()
+async def _trace(queue: Queue, project: str, job: str, token: str, *, as_json: bool) -> None:
+    found = await trace(queue, project, job=job, token=token)
     for sighting in found:
         print(msgspec.json.encode(sighting).decode() if as_json else sighting.text)
     if not found:

@@ -6,11 +6,11 @@ that wait for it, and only there: the one that took the last slot of its schedul
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import msgspec
 
+from dispatcher.cli.moment import when
 from dispatcher.cli.span import span
 from dispatcher.cli.targets import KINDS, named
 from dispatcher.cli.waiting import as_job
@@ -44,8 +44,7 @@ class PausedByAnswers(msgspec.Struct):
     def text(self) -> str:
         """In one line, for people."""
         name = self.target or f"a {self.kind} ({self.key})"
-        queue = f", its queue in {span(self.queue_s)}" if self.queue_s > self.for_s + 1 else ""
-        return f"{name}: paused by FCM's answers; ends in {span(self.for_s)}{queue}"
+        return f"{name}: {_ends(self.for_s, self.queue_s)}"
 
 
 class TargetStanding(msgspec.Struct):
@@ -74,14 +73,17 @@ class TargetStanding(msgspec.Struct):
         """In one line, for people."""
         why = []
         if self.stopped_since:
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.stopped_since))
-            why.append(f"paused by an operator since {since}, until it is resumed")
+            why.append(f"paused by an operator since {when(self.stopped_since)}, until it is resumed")
         if self.queue_s:
-            queue = f", its queue in {span(self.queue_s)}" if self.queue_s > self.for_s + 1 else ""
-            why.append(f"paused by FCM's answers; ends in {span(self.for_s)}{queue}")
+            why.append(_ends(self.for_s, self.queue_s))
         if self.project_paused:
             why.append(self.project_paused)
         return f"{self.project}, {self.target}: {'; '.join(why) or 'not paused'}"
+
+
+def _ends(for_s: float, queue_s: float) -> str:
+    queue = f", its queue in {span(queue_s)}" if queue_s > for_s + 1 else ""
+    return f"paused by FCM's answers; ends in {span(for_s)}{queue}"
 
 
 async def with_names(queue: Queue, project: str, paused: Sequence[PausedTarget]) -> list[PausedByAnswers]:

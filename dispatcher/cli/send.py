@@ -11,16 +11,17 @@ from typing import Annotated, Any, cast
 import msgspec
 import typer
 
-from dispatcher.cli.moment import moment
-from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, open_queue, run
-from dispatcher.cli.outcome_line import as_line, when
-from dispatcher.cli.send_tokens import BadRows, TokenRun, as_text, send_tokens
+from dispatcher.cli.grouped_options import expands
+from dispatcher.cli.moment import moment, when
+from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load, run
+from dispatcher.cli.outcome_line import as_line
+from dispatcher.cli.send_tokens import TokenRun, as_text, send_tokens
+from dispatcher.cli.token_input import FileOptions, file_options
 from dispatcher.client import JobOptions, OutcomeReader, Producer
 from dispatcher.client.cancellation import raise_if_cancelled
-from dispatcher.client.token_file import Form
 from dispatcher.errors import DispatcherError, SettingsError
 from dispatcher.model import Lane, Outcome, Status
-from dispatcher.settings import Settings
+from dispatcher.queue.store import Queue
 
 EXAMPLE = (
     "Example: dispatcher send --project demo-orchard-41 --token fQ7x... --title Hi --body A --wait\n\n"
@@ -28,6 +29,7 @@ EXAMPLE = (
 )
 
 
+@expands(reading=file_options)
 def send(
     *,
     config: Config = None,
@@ -54,17 +56,7 @@ def send(
             show_default=False,
         ),
     ] = None,
-    form: Annotated[
-        Form | None,
-        typer.Option("--format", help="How that file is written, if not by its name.", show_default=False),
-    ] = None,
-    column: Annotated[
-        str, typer.Option(help="Its column (CSV) or member (JSON lines) with the tokens.", show_default=False)
-    ] = "",
-    bad_rows: Annotated[
-        BadRows, typer.Option(help="What to do at a row that is no token, or the same again.")
-    ] = "skip",
-    from_line: Annotated[int, typer.Option(min=1, help="Pass over the rows before this line.")] = 1,
+    reading: FileOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the file and enqueue nothing.")] = False,
     topic: Annotated[str, typer.Option(help="Topic.", show_default=False)] = "",
     condition: Annotated[str, typer.Option(help="Condition on topics.", show_default=False)] = "",
@@ -133,26 +125,21 @@ def send(
                 "--tokens: the message goes to the tokens of the file; leave --token, --topic, --condition and "
                 "--group out"
             )
-        asked = TokenRun(
-            file=tokens_file,
-            form=form,
-            column=column,
-            from_line=from_line,
-            bad_rows=bad_rows,
-            dry_run=dry_run,
-            wait_s=wait_s,
-        )
+        asked = TokenRun(file=tokens_file, reading=reading, dry_run=dry_run, wait_s=wait_s)
         summary = send_tokens(settings, project, message, lane, options, asked)
         print(msgspec.json.encode(summary).decode() if as_json else as_text(summary, dry_run=dry_run))
         if summary.failure:
             raise DispatcherError(summary.failure)
         raise typer.Exit(0 if summary.ok else 1)
-    if dry_run or form or column or from_line > 1:
+    if dry_run or reading.form or reading.column or reading.from_line > 1:
         raise SettingsError(
             "--dry-run, --format, --column and --from-line are about a file of tokens: name it with --tokens"
         )
-    asyncio.run(
-        _send(settings, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json)
+    run(
+        settings,
+        lambda queue: _send(
+            queue, project, message, tokens, lane=lane, options=options, wait_s=wait_s, as_json=as_json
+        ),
     )
 
 
@@ -162,7 +149,7 @@ def _options(**given: Any) -> JobOptions:
 
 
 async def _send(
-    settings: Settings,
+    queue: Queue,
     project: str,
     message: dict[str, Any],
     tokens: list[str],
@@ -172,25 +159,21 @@ async def _send(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    queue = open_queue(settings)
+    reader = OutcomeReader(queue, project)
+    if wait_s:
+        await reader.skip_to_end()
     try:
-        reader = OutcomeReader(queue, project)
-        if wait_s:
-            await reader.skip_to_end()
-        try:
-            entry_id = await Producer(queue).send(project, message, tokens=tokens, lane=lane, **options)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-        if not wait_s:
-            print(
-                json.dumps({"entry": entry_id})
-                if as_json
-                else f"{entry_id} enqueued in {project}, lane {lane}{_not_before(options)}"
-            )
-            return
-        found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
-    finally:
-        await queue.aclose()
+        entry_id = await Producer(queue).send(project, message, tokens=tokens, lane=lane, **options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if not wait_s:
+        print(
+            json.dumps({"entry": entry_id})
+            if as_json
+            else f"{entry_id} enqueued in {project}, lane {lane}{_not_before(options)}"
+        )
+        return
+    found = await _wait(reader, options.get("id") or entry_id, max(1, len(tokens)), wait_s)
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 
-from dispatcher.cli.amount import amount
-from dispatcher.cli.options import open_queue
-from dispatcher.cli.send_progress import Bars, Counted, say
+from dispatcher.cli.amount import amount, amounts
+from dispatcher.cli.options import run
+from dispatcher.cli.progress import Bars, say
+from dispatcher.cli.token_input import FileOptions, StopError, TokenInput
 from dispatcher.client import JobOptions
 from dispatcher.client.cancellation import raise_if_cancelled
 from dispatcher.client.jobs import LIMITS, one
-from dispatcher.client.token_file import Form, Piece, TokenFile, TokenFileError, cut, form_of
+from dispatcher.client.token_file import Piece, TokenFileError
 from dispatcher.errors import DispatcherError, QueueError, SettingsError
 from dispatcher.model import Lane, Status
 from dispatcher.protocol.job import MAX_TOKENS
@@ -27,11 +28,7 @@ from dispatcher.settings import Settings
 
 TOGETHER = 12
 """Jobs enqueued in one call: about a megabyte."""
-SHOWN = 20
-"""Bad rows that are named; of more, the number is told."""
 LOOK_MS = 200
-
-BadRows = Literal["skip", "stop"]
 
 
 class TokenRun(msgspec.Struct, kw_only=True):
@@ -39,19 +36,13 @@ class TokenRun(msgspec.Struct, kw_only=True):
 
     Attributes:
         file: with the tokens; `-`: standard input.
-        form: how it is written; None: by its name.
-        column: of a CSV file, member of JSON lines; "": `token` and the like.
-        from_line: pass over the rows before.
-        bad_rows: what to do at a row that is no token.
+        reading: how it is read.
         dry_run: read and report only.
         wait_s: wait for the outcomes, for as long as one comes within this time; 0: do not.
     """
 
     file: Path
-    form: Form | None = None
-    column: str = ""
-    from_line: int = 1
-    bad_rows: BadRows = "skip"
+    reading: FileOptions
     dry_run: bool = False
     wait_s: float = 0.0
 
@@ -97,7 +88,12 @@ _briefs = msgspec.json.Decoder(list[_Brief]).decode
 
 
 def send_tokens(
-    settings: Settings, project: str, message: dict[str, Any], lane: Lane, options: JobOptions, run: TokenRun
+    settings: Settings,
+    project: str,
+    message: dict[str, Any],
+    lane: Lane,
+    options: JobOptions,
+    asked: TokenRun,
 ) -> Summary:
     """Do it; bad rows are told on standard error.
 
@@ -107,18 +103,9 @@ def send_tokens(
     """
     base = options.get("id") or f"send-{uuid4().hex[:8]}"
     common = _common(project, message, options)
-    try:
-        # Standard input has no name and no size, and is not ours to close.
-        file: BinaryIO = sys.stdin.buffer if str(run.file) == "-" else run.file.open("rb", buffering=0)
-    except OSError as error:
-        raise SettingsError(f"--tokens {run.file}: cannot be read ({error.strerror})") from None
-    try:
-        return asyncio.run(
-            _Sender(settings, project, lane, common, options.get("dedup_key", ""), base, run, file).run()
-        )
-    finally:
-        if file is not sys.stdin.buffer:
-            file.close()
+    with closing(TokenInput(asked.file, asked.reading)) as file:
+        sender = _Sender(project, lane, common, options.get("dedup_key", ""), base, asked, file)
+        return run(settings, sender.run)
 
 
 def _common(project: str, message: dict[str, Any], options: JobOptions) -> list[bytes]:
@@ -143,97 +130,80 @@ _Flight = tuple[asyncio.Task[list[str]] | None, int, int, int]
 """What is on its way to Redis: the call, and its jobs, tokens and last line."""
 
 
-class _StopError(Exception):
-    """A bad row, where they are to end the run."""
-
-
 class _Sender:
     def __init__(
         self,
-        settings: Settings,
         project: str,
         lane: Lane,
         common: list[bytes],
         dedup_key: str,
         base: str,
-        run: TokenRun,
-        file: BinaryIO,
+        asked: TokenRun,
+        file: TokenInput,
     ) -> None:
-        self._settings = settings
         self._project = project
         self._lane: Lane = lane
         self._common = common
         self._dedup_key = dedup_key
-        self._run = run
-        self._name = "standard input" if str(run.file) == "-" else str(run.file)
-        size = 0 if str(run.file) == "-" else run.file.stat().st_size
-        self._file = Counted(file)
-        form = run.form or form_of(run.file.name)
-        self._rows = TokenFile(
-            self._file, form, self._bad, column=run.column, size=size, from_line=run.from_line
-        )
-        self._summary = Summary(job=base, last_line=run.from_line - 1)
-        self._skipped: Counter[str] = Counter()
+        self._asked = asked
+        self._file = file
+        self._summary = Summary(job=base, last_line=file.from_line - 1)
         self._settled: Counter[str] = Counter()
         self._done = self._number = 0
         self._enqueued_all = False
         self._flying: _Flight | None = None
-        self._progress = Bars(size, waiting=run.wait_s > 0)
+        self._progress = Bars(file.size, waits=asked.wait_s > 0)
+        file.say = self._progress.say
 
-    async def run(self) -> Summary:
-        queue = open_queue(self._settings)
+    async def run(self, queue: Queue) -> Summary:
         summary = self._summary
-        try:
-            after = "0-0"
-            if not self._run.dry_run:
-                # Away at once is one line without a word of the file.
-                await queue.ping()
-                after = await queue.last_record(self._project, "outcomes")
-            with self._progress:
-                waits = self._run.wait_s and not self._run.dry_run
-                watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
-                began = time.monotonic()
+        after = "0-0"
+        if not self._asked.dry_run:
+            # Away at once is one line without a word of the file.
+            await queue.ping()
+            after = await queue.last_record(self._project, "outcomes")
+        with self._progress:
+            waits = self._asked.wait_s and not self._asked.dry_run
+            watcher = asyncio.create_task(self._watch(queue, after)) if waits else None
+            began = time.monotonic()
+            try:
                 try:
-                    try:
-                        await self._enqueue(queue)
-                    except (TokenFileError, _StopError, QueueError, OSError) as error:
-                        summary.failure = self._failure(error)
-                    summary.seconds = round(time.monotonic() - began, 3)
-                    self._enqueued_all = True
-                    raise_if_cancelled()
-                    if watcher is not None:
-                        await watcher
-                except asyncio.CancelledError:
-                    self._progress.say(self._interrupted())
-                    raise
-                finally:
-                    if watcher is not None and not watcher.done():
-                        watcher.cancel()
-                        await asyncio.wait([watcher])
-        finally:
-            await queue.aclose()
-        hidden = self._skipped.total() - SHOWN
-        if hidden > 0:
-            say(f"and {amount(hidden, 'more row', 'more rows')} like these")
-        if self._rows.forgetful:
+                    await self._enqueue(queue)
+                except (TokenFileError, StopError, QueueError, OSError) as error:
+                    summary.failure = self._failure(error)
+                summary.seconds = round(time.monotonic() - began, 3)
+                self._enqueued_all = True
+                raise_if_cancelled()
+                if watcher is not None:
+                    await watcher
+            except asyncio.CancelledError:
+                self._progress.say(self._interrupted())
+                raise
+            finally:
+                if watcher is not None and not watcher.done():
+                    watcher.cancel()
+                    await asyncio.wait([watcher])
+        if self._file.hidden:
+            say(f"and {amount(self._file.hidden, 'more row')} like these")
+        if self._file.forgetful:
             say("the file is longer than what is remembered of it: tokens repeated far apart were not found")
         if not (summary.tokens or summary.failure):
-            summary.failure = f"{self._name}: no token in it" + (
-                f" from line {self._run.from_line} on" if self._run.from_line > 1 else ""
+            summary.failure = f"{self._file.name}: no token in it" + (
+                f" from line {self._file.from_line} on" if self._file.from_line > 1 else ""
             )
-        summary.skipped = dict(self._skipped)
+        summary.skipped = dict(self._file.skipped)
         summary.settled = dict(self._settled.most_common())
         return summary
 
     def _failure(self, error: Exception) -> str:
         last = self._summary.last_line
-        if self._run.dry_run:
-            return f"{self._name}: {error}"
+        if self._asked.dry_run:
+            return f"{self._file.name}: {error}"
         if isinstance(error, QueueError):
             doubt = "" if "full" in str(error) else " (the last few may or may not be in)"
             where = f"{error}; enqueued up to line {last}{doubt}"
         else:
-            where = f"{self._name}: {error}; enqueued up to line {last}"
+            where = f"{self._file.name}: {error}; enqueued up to line {last}"
         return f"{where}: go on with --from-line {last + 1}"
 
     def _interrupted(self) -> str:
@@ -242,28 +212,21 @@ class _Sender:
             return f"interrupted: all {tokens} are enqueued; {self._done:,} settled so far"
         return f"interrupted: {tokens} enqueued, up to line {last}: go on with --from-line {last + 1}"
 
-    def _bad(self, line: int, reason: str) -> None:
-        if self._run.bad_rows == "stop":
-            raise _StopError(f"line {line}: {reason}")
-        self._skipped[_kind(reason)] += 1
-        if self._skipped.total() <= SHOWN:
-            self._progress.say(f"{self._name}:{line}: {reason}; skipped")
-
     async def _enqueue(self, queue: Queue) -> None:
         """Read, cut, add: what was read last leaves while the next is read."""
         jobs: list[list[bytes]] = []
         tokens = last_line = 0
         try:
             try:
-                for piece in cut(self._rows, MAX_TOKENS):
+                for piece in self._file.pieces(MAX_TOKENS):
                     jobs.append(self._job(piece))
                     tokens += len(piece.tokens)
                     last_line = piece.last_line
                     if len(jobs) == TOGETHER:
                         await self._add(queue, jobs, tokens, last_line)
                         jobs, tokens = [], 0
-                    self._progress.read(self._file.count)
-            except (TokenFileError, _StopError, OSError):
+                    self._progress.read(self._file.read)
+            except (TokenFileError, StopError, OSError):
                 # It cannot be read on; what came before is good.
                 if jobs:
                     await self._add(queue, jobs, tokens, last_line)
@@ -287,7 +250,9 @@ class _Sender:
         await self._land()
         raise_if_cancelled()
         call = (
-            None if self._run.dry_run else queue.enqueue(self._project, self._lane, jobs, common=self._common)
+            None
+            if self._asked.dry_run
+            else queue.enqueue(self._project, self._lane, jobs, common=self._common)
         )
         self._flying = (asyncio.create_task(call) if call is not None else None, len(jobs), tokens, last_line)
         await asyncio.sleep(0)  # it leaves now
@@ -335,15 +300,11 @@ class _Sender:
             self._progress.settled(self._done)
             if not self._enqueued_all:
                 seen_at = loop.time()
-            elif loop.time() - seen_at > self._run.wait_s:
+            elif loop.time() - seen_at > self._asked.wait_s:
                 raise DispatcherError(
-                    f"{self._done:,} of {self._summary.tokens:,} settled, and nothing new within {self._run.wait_s:g} s: "
+                    f"{self._done:,} of {self._summary.tokens:,} settled, and nothing new within {self._asked.wait_s:g} s: "
                     "see that a worker serves this project: dispatcher status"
                 )
-
-
-def _kind(reason: str) -> str:
-    return "repeated" if reason.startswith("the same") else reason.partition(":")[0].partition(" (")[0]
 
 
 def as_text(summary: Summary, *, dry_run: bool) -> str:
@@ -355,9 +316,7 @@ def as_text(summary: Summary, *, dry_run: bool) -> str:
         rate = summary.tokens / summary.seconds if summary.seconds else 0
         lines = [f"{tokens} enqueued in {summary.seconds:.1f} s ({rate:,.0f}/s) as {jobs}{_ids(summary)}"]
     if summary.skipped:
-        lines.append(
-            "rows skipped: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
-        )
+        lines.append(f"rows skipped: {amounts(summary.skipped)}")
     lines += [f"  {count:>12,} {name}" for name, count in summary.settled.items()]
     return "\n".join(lines)
 

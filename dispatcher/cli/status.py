@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from dispatcher.cli.options import AsJson, Config, Projects, TargetFilter, load, open_queue, run
+from dispatcher.cli.options import AsJson, Config, Projects, TargetFilter, load, run
 from dispatcher.cli.paused import TargetStanding, standing_of
 from dispatcher.cli.standing import look
 from dispatcher.cli.status_view import NOTHING, picture
@@ -47,7 +47,7 @@ def status(
             raise SettingsError("--target: tells how it is now; leave --watch out")
         _tell(settings, project or [], target, as_json=as_json)
         return
-    asyncio.run(_show(settings, project or [], every=every if watch else 0.0, as_json=as_json))
+    run(settings, lambda queue: _show(queue, project or [], every=every if watch else 0.0, as_json=as_json))
 
 
 def _tell(settings: Settings, projects: Sequence[str], text: str, *, as_json: bool) -> None:
@@ -67,30 +67,26 @@ def _tell(settings: Settings, projects: Sequence[str], text: str, *, as_json: bo
         print(NOTHING)
 
 
-async def _show(settings: Settings, projects: Sequence[str], *, every: float, as_json: bool) -> None:
-    queue = open_queue(settings)
+async def _show(queue: Queue, projects: Sequence[str], *, every: float, as_json: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDE)
-    try:
-        if not every or as_json or not console.is_terminal:
-            while True:
-                overall = await look(queue, projects)
-                if as_json:
-                    print(msgspec.json.encode(overall).decode(), flush=True)
-                else:
-                    console.print(picture(overall, console.width))
-                if not every:
-                    return
-                raise_if_cancelled()
-                await asyncio.sleep(every)
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                try:
-                    live.update(picture(await look(queue, projects), console.width), refresh=True)
-                except QueueError as error:
-                    live.update(str(error), refresh=True)
-                raise_if_cancelled()
-                await asyncio.sleep(every)
-    finally:
-        await queue.aclose()
+    if not every or as_json or not console.is_terminal:
+        while True:
+            overall = await look(queue, projects)
+            if as_json:
+                print(msgspec.json.encode(overall).decode(), flush=True)
+            else:
+                console.print(picture(overall, console.width))
+            if not every:
+                return
+            raise_if_cancelled()
+            await asyncio.sleep(every)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                live.update(picture(await look(queue, projects), console.width), refresh=True)
+            except QueueError as error:
+                live.update(str(error), refresh=True)
+            raise_if_cancelled()
+            await asyncio.sleep(every)

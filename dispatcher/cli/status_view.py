@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.cli.amount import amount
+from dispatcher.cli.amount import amount, amounts
+from dispatcher.cli.moment import when
 from dispatcher.cli.span import span
 from dispatcher.cli.standing import Overall, ProjectStatus
 
@@ -77,8 +76,7 @@ def _notes(seen: ProjectStatus) -> list[str]:
         left = f"for {span(seen.pause_s)} more" if seen.pause_s else "on trial"
         notes.append(f"paused by FCM's answers, {left}: {seen.pause_reason}")
     for stop in seen.stops:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(stop.since))
-        notes.append(f"paused by an operator since {since}: {stop.label}")
+        notes.append(f"paused by an operator since {when(stop.since)}: {stop.label}")
     if seen.cancellations:
         notes.append(f"{amount(seen.cancellations, 'cancellation')} in force")
     if seen.held:
@@ -88,8 +86,7 @@ def _notes(seen: ProjectStatus) -> list[str]:
     if more:
         notes.append(f"{amount(more, 'more target')} paused by FCM's answers")
     if seen.codes:
-        shown = ", ".join(f"{count:,} {code}" for code, count in list(seen.codes.items())[:6])
-        notes.append(f"errors of the last minute: {shown}")
+        notes.append(f"errors of the last minute: {amounts(dict(list(seen.codes.items())[:6]))}")
     if oldest > 60:
         notes.append(f"oldest job: {span(oldest)}")
     for worker in seen.workers:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from dispatcher.cli.amount import amount
-from dispatcher.cli.outcome_line import as_line, when
+from dispatcher.cli.moment import when
+from dispatcher.cli.outcome_line import as_line
 from dispatcher.cli.span import span
 from dispatcher.cli.waiting import as_job
 from dispatcher.client import DeadFilter, DeadLetters, OutcomeReader

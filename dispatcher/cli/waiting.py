@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.cli.amount import amount
+from dispatcher.cli.amount import amount, amounts
 from dispatcher.model import LANES, Job, Lane
 from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.queue.orders import CancelKind
@@ -31,7 +31,7 @@ def told(waiting: dict[str, int]) -> str:
     """The same for people, to stand behind what was done; "": none waits."""
     if not waiting:
         return ""
-    return f"; jobs that wait there: {', '.join(f'{count:,} {name}' for name, count in waiting.items())}"
+    return f"; jobs that wait there: {amounts(waiting)}"
 
 
 async def met_by(queue: Queue, project: str, kind: CancelKind, name: str) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from dispatcher.emulator.refusals import CHALLENGED, extra_headers, refusal
 from dispatcher.emulator.wire import JSON_TYPE, VARY, Headers, Reply, Request
 from dispatcher.errors import MultipartError
 from dispatcher.protocol.answer import rpc_error
-from dispatcher.protocol.batch import MAX_PARTS, SubAnswer, SubRequest, decode_request, encode_response
+from dispatcher.protocol.batch import MAX_PARTS
+from dispatcher.protocol.batch_server import SubAnswer, SubRequest, decode_request, encode_response
 
 _ANY_PROJECT = re.compile(rb"/v1/projects/([^/\s]+)/messages:send")
 

@@ -13,7 +13,7 @@ from dispatcher.model import Action, Batch, Disposition, Job, Outcome, SendError
 from dispatcher.pipeline.effects import Conclusion, Context, settle_job
 from dispatcher.pipeline.members import joined, members_job, missed
 from dispatcher.policy.settle import decide
-from dispatcher.protocol.outcome import encode_outcome
+from dispatcher.protocol.outcome import encode_outcomes
 from dispatcher.queue.settlement import Settled
 from dispatcher.telemetry.logs import clean_text
 
@@ -50,11 +50,12 @@ def conclude(
     return conclusion
 
 
-def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Context) -> list[bytes] | None:
+def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Context) -> bytes | None:
     """The outcomes of a batch of plain jobs that were all accepted: nearly every batch, on a good day.
 
     Returns:
-        One a job, in the order of the batch; None: it is no such batch, and `conclude` takes its time over it.
+        A JSON array of one outcome a job, in the order of the batch, b"" if none is to be recorded; None: it is no such
+        batch, and `conclude` takes its time over it.
     """
     if batch.size != len(batch.jobs):
         return None
@@ -66,21 +67,21 @@ def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Cont
         if response.replacement_token or response.result or response.failed_tokens or job.operation:
             return None
         if context.failures_only:
-            outcomes.append(b"")
             continue
-        outcome = Outcome(
-            job.id,
-            0,
-            Status.ACCEPTED,
-            1,
-            job.enqueued_at,
-            now,
-            {job.kind: job.values[0]},
-            message_id=response.message_id,
-            http_status=200,
+        outcomes.append(
+            Outcome(
+                job.id,
+                0,
+                Status.ACCEPTED,
+                1,
+                job.enqueued_at,
+                now,
+                {job.kind: job.values[0]},
+                message_id=response.message_id,
+                http_status=200,
+            )
         )
-        outcomes.append(encode_outcome(outcome))
-    return outcomes
+    return b"" if context.failures_only else encode_outcomes(outcomes)
 
 
 def conclude_unsent(jobs: list[Job], disposition: Disposition, context: Context) -> Conclusion:

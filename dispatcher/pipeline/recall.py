@@ -7,12 +7,14 @@ from here, and whoever has them already does not take them twice.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Collection, Sequence
 
 import msgspec
 
-from dispatcher.model import Batch, Job, Stream
+from dispatcher.model import Batch, Stream
+from dispatcher.protocol.outcome import split_outcomes
 from dispatcher.queue.reading import Entry
 from dispatcher.queue.settlement import Settled
 
@@ -25,21 +27,36 @@ MOST_BYTES = 8 << 20
 
 
 class _Settlement(msgspec.Struct, gc=False):
-    """One batch as it was settled; `items` or else `outcomes` (of jobs that were all accepted) are in its order."""
+    """One batch as it was settled: a few large objects, since thousands of small ones cost more to keep than to make.
+
+    Attributes:
+        ids: of its entries, with spaces between.
+        fingerprints: of the fields of each.
+        outcomes: of jobs that were all accepted, a JSON array of one each, or b""; None: see `items`.
+        items: what became of each.
+        messages: how many they were.
+        nbytes: what this weighs.
+    """
 
     project: str
     stream: Stream
-    jobs: list[Job]
-    outcomes: list[bytes] | None
+    ids: str
+    fingerprints: array[int]
+    outcomes: bytes | None
     items: Sequence[Settled]
     messages: int
     nbytes: int
 
-    def item(self, number: int) -> Settled:
-        """What became of one job."""
+    def settled(self, ids: list[str]) -> Sequence[Settled]:
+        """What became of each of its entries."""
         if self.outcomes is None:
-            return self.items[number]
-        return Settled(self.jobs[number].entry_id, self.outcomes[number])
+            return self.items
+        return list(map(Settled, ids, split_outcomes(self.outcomes) if self.outcomes else [b""] * len(ids)))
+
+
+def _fingerprint(fields: list[bytes]) -> int:
+    # 64 bits under a key of this process: equal by chance once in 10^19.
+    return hash(tuple(fields))
 
 
 class Recall:
@@ -66,23 +83,40 @@ class Recall:
         return [entry for entry in entries if entry[0] not in held]
 
     def note(
-        self, batch: Batch, outcomes: list[bytes] | None, items: Sequence[Settled], stale: Sequence[str] = ()
+        self,
+        batch: Batch,
+        ids: Sequence[str],
+        outcomes: bytes | None,
+        items: Sequence[Settled],
+        stale: Sequence[str] = (),
     ) -> None:
         """Keep a settlement, and drop the oldest where it is too much.
 
         Args:
             batch: what was settled.
-            outcomes: of each job, if they were all accepted; None: see `items`.
+            ids: of its entries.
+            outcomes: a JSON array, if all were accepted; None: see `items`.
             items: what became of each job.
             stale: entries that others have settled: then it is not kept.
         """
         if stale:
             return
+        fingerprints = array("q", [_fingerprint(job.fields) for job in batch.jobs])
+        nbytes = batch.nbytes if outcomes is None else len(outcomes)
         self._kept.append(
-            _Settlement(batch.project, batch.stream, batch.jobs, outcomes, items, batch.size, batch.nbytes)
+            _Settlement(
+                batch.project,
+                batch.stream,
+                " ".join(ids),
+                fingerprints,
+                outcomes,
+                items,
+                batch.size,
+                nbytes,
+            )
         )
         self._messages += batch.size
-        self._nbytes += batch.nbytes
+        self._nbytes += nbytes
         while self._messages > MOST_MESSAGES or self._nbytes > MOST_BYTES:
             oldest = self._kept.popleft()
             self._messages -= oldest.messages
@@ -100,8 +134,11 @@ class Recall:
         for settlement in reversed(self._kept):
             if settlement.project != project or settlement.stream != stream:
                 continue
-            for number, job in enumerate(settlement.jobs):
-                if wanted.get(job.entry_id) == job.fields:
-                    again.append(settlement.item(number))
-                    del wanted[job.entry_id]
+            ids = settlement.ids.split(" ")
+            here = [number for number, entry_id in enumerate(ids) if entry_id in wanted]
+            settled = settlement.settled(ids) if here else ()
+            for number in here:
+                if _fingerprint(wanted[ids[number]]) == settlement.fingerprints[number]:
+                    again.append(settled[number])
+                    del wanted[ids[number]]
         return again, [entry for entry in entries if entry[0] in wanted]

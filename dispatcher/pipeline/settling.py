@@ -239,21 +239,22 @@ class Settling:
             # All of it was set aside, or it was management: the next batch is the probe.
             await self.insist(lambda: self._queue.keep_probe(project.id))
         calls = 0
+        ids = [job.entry_id for job in batch.jobs]
 
         def record() -> Awaitable[SettleReply]:
             nonlocal calls
             calls += 1
-            return self._record(project, batch, outcomes, conclusion)
+            return self._record(project, batch, ids, outcomes, conclusion)
 
         reply = await self.insist(record)
-        self.forget(project, batch.stream, batch.jobs)
+        self.forget(project, batch.stream, batch.jobs, ids)
         lease = project.lease
         if calls > 1 and lease.epoch == batch.epoch and lease.holds(asyncio.get_running_loop().time()):
             # Nobody else can have had these: an earlier call of ours settled them, and its reply got lost.
             reply.stale = []
         elif reply.stale:
             self._uncount(finished, conclusion, context, set(reply.stale))
-        self.recall.note(batch, outcomes, conclusion.items, reply.stale)
+        self.recall.note(batch, ids, outcomes, conclusion.items, reply.stale)
         self._count(project, batch, conclusion, reply)
 
     def _tells(self, finished: Finished, conclusion: Conclusion) -> bool:
@@ -265,12 +266,11 @@ class Settling:
         return sent and (_has_verdict(conclusion) or not finished.batch.parcel)
 
     def _record(
-        self, project: Project, batch: Batch, outcomes: list[bytes] | None, conclusion: Conclusion
+        self, project: Project, batch: Batch, ids: list[str], outcomes: bytes | None, conclusion: Conclusion
     ) -> Awaitable[SettleReply]:
         """The one call that makes it so; repeated until it is answered."""
         if outcomes is None:
             return self._queue.settle(project.id, batch.stream, batch.epoch, conclusion.items)
-        ids = [job.entry_id for job in batch.jobs]
         return self._queue.settle_accepted(project.id, batch.stream, batch.epoch, ids, outcomes)
 
     def _uncount(self, finished: Finished, conclusion: Conclusion, context: Context, stale: set[str]) -> None:
@@ -348,9 +348,10 @@ class Settling:
         await self.insist(lambda: self._queue.close(project.id))
         self._log.info("project_resumed", project=project.id)
 
-    def forget(self, project: Project, stream: Stream, jobs: list[Job]) -> None:
-        """These entries are no longer in this worker."""
-        ids = [job.entry_id for job in jobs]
+    def forget(self, project: Project, stream: Stream, jobs: list[Job], ids: list[str] | None = None) -> None:
+        """These entries are no longer in this worker; `ids` are theirs, if they are at hand."""
+        if ids is None:
+            ids = [job.entry_id for job in jobs]
         project.held[stream].difference_update(ids)
         messages = sum([len(job.values) or 1 for job in jobs])
         self._room.give(project.id, messages, sum([job.nbytes for job in jobs]))

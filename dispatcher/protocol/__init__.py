@@ -10,7 +10,8 @@ use one half, the emulator the other, and one test vector serves both.
     rules.py      what FCM asks beyond types: keys, lengths, durations, the payload's size
     leisure.py    the long way to read one: other spellings, and what exactly is wrong
     multipart.py  multipart/mixed, reader and writer
-    batch.py      the `/batch` request and answer
+    batch.py, batch_server.py
+                  the `/batch` request and answer, by side
     answer.py     the v1 answer and error
     call.py       what the management services share: a call, authentication, errors
     instance_id.py, topic_subscription.py, apns_import.py, web_push.py, device_group.py

@@ -32,6 +32,8 @@ def lifetimes_of(message: Message) -> Lifetimes | None:
     """What a decoded message says; None: nothing, as most do not."""
     android, apns, webpush = message.android, message.apns, message.webpush
     v2 = message.android_v2
+    if apns is None and webpush is None and v2 is None and (android is None or android.ttl is None):
+        return None
     found = Lifetimes(
         seconds_of(android.ttl) if android is not None and android.ttl is not None else -1.0,
         _seconds(v2.get("ttl")) if v2 is not None else -1.0,

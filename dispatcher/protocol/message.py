@@ -66,28 +66,41 @@ def read_message(
         if isinstance(read, Refusal):
             return read
         return _checked(*read, targetless, checks)
-    token = message.token
+    android, token = message.android, message.token
+    # Only elsewhere are there numbers, which can be written in many ways, and free JSON.
+    simple = (
+        message.apns is None
+        and message.webpush is None
+        and message.android_v2 is None
+        and (android is None or android.notification is None)
+    )
+    again = _encode(message)
+    # Text is never written longer than it was, so what is as long as before has lost nothing: no name came twice.
+    if not simple or len(again) != len(raw):
+        fault = _repeated(raw, again)
+        if fault is not None:
+            return fault
     if (
-        not token
+        not simple
+        or not token
         or targetless
-        or message.data
-        or message.android
-        or message.apns
-        or message.webpush
-        or len(raw) > rules.PAYLOAD_LIMIT
         or message.topic is not None
         or message.condition is not None
         or message.fid is not None
-        or message.fcm_options
-        or message.android_v2
-        or raw.count(b'"token"') != 1
+        or len(raw) > rules.PAYLOAD_LIMIT
     ):
-        return _repeated(raw, message) or _checked(raw, message, targetless, checks)
+        return _checked(raw, message, targetless, checks)
+    data = message.data
+    if data or android is not None or message.fcm_options is not None:
+        fault = rules.fault_of(message, checks)
+        if fault is not None:
+            return fault
+        return Content(raw, "token", token, lifetimes_of(message), cautions_of(message) if data else ())
     return Content(raw, "token", token)
 
 
 def _checked(raw: bytes, message: Message, targetless: bool, checks: Checks) -> Content | Refusal:
-    """The rest of `read_message` for all that is not one plain notification to one token."""
+    """The rest of `read_message` for all but simple messages to one token."""
     token = message.token
     fault = None
     targets: list[tuple[TargetKind, Any]]
@@ -114,13 +127,13 @@ def _checked(raw: bytes, message: Message, targetless: bool, checks: Checks) -> 
     return _with_target(Content(raw, kind, value, lifetimes, warnings), message, checks)
 
 
-def _repeated(raw: bytes, message: Message) -> Refusal | None:
+def _repeated(raw: bytes, again: bytes) -> Refusal | None:
     """Refuses a name that occurs twice in one object: which one counts is every reader's own choice.
 
-    What was decoded holds each name once. Written again it has as many colons as the producer's bytes, unless a name
-    or an unset field was dropped on the way, or a colon was escaped; only then they are read name by name.
+    What was decoded holds each name once. Written again (`again`) it has as many colons as the producer's bytes, unless a
+    name or an unset field was dropped on the way, or a colon was escaped; only then they are read name by name.
     """
-    if raw.count(b":") == _encode(message).count(b":") and (raw.find(b"\\") < 0 or b"\\u003" not in raw):
+    if raw.count(b":") == again.count(b":") and (raw.find(b"\\") < 0 or b"\\u003" not in raw):
         return None
     return leisure.repeated_name(raw)
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from dispatcher.model import Stream
+from dispatcher.protocol.outcome import split_outcomes
 from dispatcher.queue.access import Access
 from dispatcher.queue.connection import Arg
 from dispatcher.queue.keys import GROUP
@@ -21,6 +22,9 @@ MAX_BYTES = 1_000_000
 """Bytes of outcomes and fields a call, for the same reason; a single entry may be larger."""
 _MAX_VALUES = 2000
 """Names and values of a dead letter: a producer may send thousands of fields, and unpack must not fail."""
+
+_ONE_EACH = ""
+"""In place of the lengths: each entry has one outcome, which the script finds by itself if it has to."""
 
 _SETTLE = Script("settle")
 _pack = msgspec.msgpack.Encoder().encode
@@ -133,7 +137,7 @@ class Settlement(Access):
         return whole
 
     async def settle_accepted(
-        self, project: str, stream: Stream, epoch: int, ids: Sequence[str], outcomes: Sequence[bytes]
+        self, project: str, stream: Stream, epoch: int, ids: Sequence[str], outcomes: bytes
     ) -> SettleReply:
         """`settle` for entries that were all accepted and have no further effect, without an object for each.
 
@@ -142,19 +146,20 @@ class Settlement(Access):
             stream: where the entries were read.
             epoch: the lease epoch under which they were read.
             ids: the entries.
-            outcomes: for each its JSON objects joined by commas; b"": none.
+            outcomes: a JSON array with one object for each of them, in their order; b"": none are recorded.
 
         Raises:
             QueueUnavailable: as for `settle`.
         """
         whole = SettleReply(0, [], 0, 0.0)
-        if len(ids) <= MAX_ENTRIES and sum(map(len, outcomes)) <= MAX_BYTES:
+        if len(ids) <= MAX_ENTRIES and len(outcomes) <= MAX_BYTES:
             if ids:
                 names = self._names(project, stream)
-                args: list[Arg] = [GROUP, self.consumer, epoch, len(ids), *ids, *_joined(outcomes)]
+                args: list[Arg] = [GROUP, self.consumer, epoch, len(ids), *ids, outcomes, _ONE_EACH]
                 await self._call(whole, names, args)
             return whole
-        return await self.settle(project, stream, epoch, list(map(Settled, ids, outcomes)))
+        parts = split_outcomes(outcomes) if outcomes else [b""] * len(ids)
+        return await self.settle(project, stream, epoch, list(map(Settled, ids, parts)))
 
     def _names(self, project: str, stream: Stream) -> tuple[str, ...]:
         keys = self.keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from dispatcher.protocol import answer, batch
+from dispatcher.protocol import answer, batch, batch_server
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -126,20 +126,22 @@ RETRY_AFTER = [
     "Fri, 31 Dec 9999 23:59:59 GMT",
 ]
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
-_PARTS = [batch.SubAnswer(str(number), *_BAD[number % len(_BAD)]) for number in range(1, 5)]
-_PARTS[1] = batch.SubAnswer("2", 200, answer.success_body("projects/p/messages/2"), {"Retry-After": "1"})
+_PARTS = [batch_server.SubAnswer(str(number), *_BAD[number % len(_BAD)]) for number in range(1, 5)]
+_PARTS[1] = batch_server.SubAnswer(
+    "2", 200, answer.success_body("projects/p/messages/2"), {"Retry-After": "1"}
+)
 BATCH_ANSWERS = [
-    batch.encode_response(_PARTS, "b"),
-    batch.encode_response(
+    batch_server.encode_response(_PARTS, "b"),
+    batch_server.encode_response(
         [
-            batch.SubAnswer(f"<x + {n}>", 200, answer.success_body(f"projects/p/messages/{n}"))
+            batch_server.SubAnswer(f"<x + {n}>", 200, answer.success_body(f"projects/p/messages/{n}"))
             for n in range(1, 5)
         ],
         "b",
     ),
-    batch.encode_response([batch.SubAnswer(None, 200, answer.success_body("n"))] * 4, "b").replace(
-        b"\r\n", b"\n"
-    ),
+    batch_server.encode_response(
+        [batch_server.SubAnswer(None, 200, answer.success_body("n"))] * 4, "b"
+    ).replace(b"\r\n", b"\n"),
 ]
 BATCH_REQUESTS = [
     batch.encode_request("demo", [b'{"message":%b}' % body for body in MESSAGES[:3]], "b"),

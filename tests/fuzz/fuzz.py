@@ -42,7 +42,7 @@ from verdicts import judged
 from dispatcher.errors import MultipartError
 from dispatcher.model import Fate, Job, JobState, Refusal
 from dispatcher.policy.classify import classify
-from dispatcher.protocol import answer, batch, condition, job, message, multipart
+from dispatcher.protocol import answer, batch, batch_server, condition, job, message, multipart
 from dispatcher.protocol.rules import Checks
 
 CHUNK = 10_000
@@ -162,7 +162,7 @@ def fuzz_batch_request(rng: random.Random) -> tuple[object, Callable[[], str]]:
     body = mutated(rng.choice(BATCH_REQUESTS), BATCH_REQUESTS, rng)
 
     def run() -> str:
-        return f"{len(batch.decode_request('multipart/mixed; boundary=b', body))} requests"
+        return f"{len(batch_server.decode_request('multipart/mixed; boundary=b', body))} requests"
 
     return body, run
 

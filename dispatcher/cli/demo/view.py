@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dispatcher.cli.amount import amounts
 from dispatcher.cli.demo.audit import Check
 from dispatcher.model import Outcome, Status
 
@@ -107,7 +108,7 @@ class View:
             settled: outcomes so far, by status.
         """
         done = settled.total()
-        words = ", ".join(f"{count:,} {status}" for status, count in settled.most_common())
+        words = amounts(dict(settled.most_common()))
         if self._live:
             self._bars.update(self._enqueued, completed=enqueued)
             self._bars.update(self._settled, completed=done, note=words)

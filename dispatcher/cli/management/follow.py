@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 import typer
 
-from dispatcher.cli.management.report import KEPT, Bars, ResultFile, Summary, as_text
-from dispatcher.cli.management.source import Ask, StopError, Tokens
-from dispatcher.cli.options import open_queue
+from dispatcher.cli.management.report import KEPT, ResultFile, Summary, as_text
+from dispatcher.cli.management.source import Ask
+from dispatcher.cli.options import run
+from dispatcher.cli.progress import Bars
+from dispatcher.cli.token_input import StopError, TokenInput
 from dispatcher.client import OutcomeReader, Producer
 from dispatcher.client.token_file import TokenFileError
 from dispatcher.errors import DispatcherError, QueueError, SettingsError
@@ -33,21 +35,29 @@ LOOK_S = 0.2
 """How long a look for outcomes waits for one, in seconds."""
 
 
+class Place(msgspec.Struct):
+    """Where a command is at work.
+
+    Attributes:
+        settings: of this process.
+        project: Firebase project id.
+    """
+
+    settings: Settings
+    project: str
+
+
 class Order(msgspec.Struct, kw_only=True):
     """How a run is to be done.
 
     Attributes:
-        project: Firebase project id.
-        operation: of its jobs.
-        lane: where they are enqueued.
+        lane: where its jobs are enqueued.
         results: file for the outcomes; `-`: standard output.
         wait_s: follow them for as long as one comes within this time; 0: do not.
         dry_run: read, check and enqueue nothing.
         as_json: print the summary as JSON.
     """
 
-    project: str
-    operation: str
     lane: Lane = "normal"
     results: Path | None = None
     wait_s: float = 60.0
@@ -55,21 +65,24 @@ class Order(msgspec.Struct, kw_only=True):
     as_json: bool = False
 
 
-def carry_out(settings: Settings, order: Order, asks: Iterable[Ask], tokens: Tokens | None = None) -> None:
+def carry_out(
+    place: Place, operation: str, order: Order, asks: Iterable[Ask], file: TokenInput | None = None
+) -> None:
     """Do it, print the summary, and leave with the exit code.
 
     Args:
-        settings: of this process.
+        place: settings and project.
+        operation: of the jobs.
         order: how.
         asks: the jobs to be, taken as room is.
-        tokens: where they come from, if it is a file of tokens.
+        file: of tokens, if they come from one; it is closed at the end.
 
     Raises:
         SettingsError: a request is not as its operation wants it, or the result file cannot be written.
         DispatcherError: it ended early, and why.
         typer.Exit: with 0, everything was done; with 1, something was not.
     """
-    summary = follow(settings, order, asks, tokens)
+    summary = follow(place, operation, order, asks, file)
     if order.as_json:
         print(msgspec.json.encode(summary).decode())
     else:
@@ -81,52 +94,56 @@ def carry_out(settings: Settings, order: Order, asks: Iterable[Ask], tokens: Tok
     raise typer.Exit(0 if summary.ok else 1)
 
 
-def follow(settings: Settings, order: Order, asks: Iterable[Ask], tokens: Tokens | None = None) -> Summary:
+def follow(
+    place: Place, operation: str, order: Order, asks: Iterable[Ask], file: TokenInput | None = None
+) -> Summary:
     """Enqueue the jobs and follow them; see `carry_out`."""
-    results = ResultFile(order.results)
-    try:
-        return asyncio.run(_Run(order, iter(asks), tokens, results).run(settings))
-    finally:
-        results.close()
-        if tokens is not None:
-            tokens.close()
+    with (
+        closing(file) if file is not None else nullcontext(),
+        closing(ResultFile(order.results)) as results,
+    ):
+        return run(place.settings, _Run(place.project, operation, order, iter(asks), file, results).run)
 
 
 class _Run:
-    def __init__(self, order: Order, asks: Iterator[Ask], tokens: Tokens | None, results: ResultFile) -> None:
+    def __init__(
+        self,
+        project: str,
+        operation: str,
+        order: Order,
+        asks: Iterator[Ask],
+        file: TokenInput | None,
+        results: ResultFile,
+    ) -> None:
+        self._project = project
+        self._operation = operation
         self._order = order
         self._asks = asks
-        self._tokens = tokens
+        self._file = file
         self._results = results
-        prefix = order.operation.replace(".", "-")
-        self._summary = Summary(operation=order.operation, job=f"{prefix}-{uuid4().hex[:8]}")
-        if tokens is not None and tokens.name:
-            self._summary.last_line = tokens.from_line - 1
+        self._summary = Summary(operation=operation, job=f"{operation.replace('.', '-')}-{uuid4().hex[:8]}")
         self._left: dict[str, int] = {}  # outcomes that are missing, by job
         self._missing = 0
         self._settled: Counter[str] = Counter()
         self._more = True
-        self._bars = Bars(tokens.size if tokens is not None else 0, waits=order.wait_s > 0)
+        self._bars = Bars(file.size if file is not None else 0, waits=order.wait_s > 0)
+        if file is not None:
+            self._summary.last_line = file.from_line - 1
+            file.say = self._bars.say
 
-    async def run(self, settings: Settings) -> Summary:
-        queue = open_queue(settings)
+    async def run(self, queue: Queue) -> Summary:
         summary = self._summary
-        if self._tokens is not None:
-            self._tokens.say = self._bars.say
-        try:
-            reader = OutcomeReader(queue, self._order.project)
-            if not self._order.dry_run:
-                # Away at once is one line without a word of the file.
-                await queue.ping()
-                await reader.skip_to_end()
-            began = time.monotonic()
-            with self._bars:
-                await self._go(queue, reader)
-            summary.seconds = round(time.monotonic() - began, 3)
-        finally:
-            await queue.aclose()
-        if self._tokens is not None:
-            summary.skipped = dict(self._tokens.skipped)
+        reader = OutcomeReader(queue, self._project)
+        if not self._order.dry_run:
+            # Away at once is one line without a word of the file.
+            await queue.ping()
+            await reader.skip_to_end()
+        began = time.monotonic()
+        with self._bars:
+            await self._go(queue, reader)
+        summary.seconds = round(time.monotonic() - began, 3)
+        if self._file is not None:
+            summary.skipped = dict(self._file.skipped)
         summary.settled = dict(self._settled.most_common())
         if not summary.items and not summary.failure:
             summary.failure = f"{self._where()}: no token in it"
@@ -164,17 +181,17 @@ class _Run:
                 return
             job = f"{summary.job}#{summary.jobs + 1}"
             if self._order.dry_run:
-                encode_operation(self._order.operation, ask.request, job)
+                encode_operation(self._operation, ask.request, job)
             else:
                 await producer.manage(
-                    self._order.project, self._order.operation, ask.request, id=job, lane=self._order.lane
+                    self._project, self._operation, ask.request, id=job, lane=self._order.lane
                 )
                 self._left[job] = ask.items
                 self._missing += ask.items
         except (TokenFileError, StopError, OSError, QueueError) as error:
             self._more = False
             summary.failure = f"{self._where()}: {error}"
-            if self._tokens is not None and self._tokens.name:
+            if self._file is not None:
                 last = summary.last_line
                 doubt = " (the last few may or may not be in)" if isinstance(error, QueueError) else ""
                 summary.failure += f"; enqueued up to line {last}{doubt}: go on with --from-line {last + 1}"
@@ -207,11 +224,13 @@ class _Run:
         return bool(found)
 
     def _show(self) -> None:
-        read = self._tokens.read if self._tokens is not None else 0
-        self._bars.show(read, self._summary.items, self._settled.total())
+        if self._file is not None:
+            self._bars.read(self._file.read)
+        self._bars.enqueued(self._summary.items)
+        self._bars.settled(self._settled.total())
 
     def _where(self) -> str:
-        return self._tokens.name if self._tokens is not None and self._tokens.name else self._order.operation
+        return self._file.name if self._file is not None else self._operation
 
     def _silence(self) -> str:
         return (

@@ -1,4 +1,4 @@
-"""The options that commands of management share."""
+"""Groups of options that the commands share (`expands`), and what they come to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.cli.management.follow import Order
-from dispatcher.cli.management.source import BadRows
-from dispatcher.cli.options import chosen_project
-from dispatcher.client.token_file import Form
+from dispatcher.cli.grouped_options import expands
+from dispatcher.cli.management.follow import Order, Place
+from dispatcher.cli.management.source import Tokens
+from dispatcher.cli.options import AsJson, Config, Project, chosen_project, load
+from dispatcher.cli.token_input import FileOptions, file_options
 from dispatcher.model import Lane
-from dispatcher.settings import Settings
 
 Token = Annotated[
     list[str] | None,
@@ -27,21 +27,6 @@ TokensFile = Annotated[
         show_default=False,
     ),
 ]
-FileForm = Annotated[
-    Form | None,
-    typer.Option("--format", help="How that file is written, if not by its name.", show_default=False),
-]
-Column = Annotated[
-    str,
-    typer.Option(
-        "--column", help="Its column (CSV) or member (JSON lines) with the tokens.", show_default=False
-    ),
-]
-BadRowsOption = Annotated[
-    BadRows, typer.Option("--bad-rows", help="What to do at a row that is no token, or the same again.")
-]
-FromLine = Annotated[int, typer.Option("--from-line", min=1, help="Pass over the rows before this line.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Read what is given and enqueue nothing.")]
 LaneOption = Annotated[Lane, typer.Option("--lane", help="Where to queue it.")]
 Results = Annotated[
     Path | None,
@@ -58,29 +43,45 @@ Timeout = Annotated[
 ]
 
 
-def order_of(
-    settings: Settings,
-    project: str,
-    operation: str,
-    *,
-    lane: Lane = "normal",
-    results: Path | None = None,
-    no_wait: bool = False,
-    timeout: float = 60.0,
-    dry_run: bool = False,
-    as_json: bool = False,
-) -> Order:
-    """The order that these options make.
+def place_of(*, config: Config = None, project: Project = "") -> Place:
+    """The settings, and the project that is meant.
 
     Raises:
-        SettingsError: no project is named.
+        SettingsError: one is wrong, or no project is named.
     """
-    return Order(
-        project=chosen_project(settings, project),
-        operation=operation,
-        lane=lane,
-        results=results,
-        wait_s=0.0 if no_wait else timeout,
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+    settings = load(config)
+    return Place(settings, chosen_project(settings, project))
+
+
+@expands(reading=file_options)
+def tokens_of(*, token: Token = None, tokens_file: TokensFile = None, reading: FileOptions) -> Tokens:
+    """The registration tokens that are given; see `Tokens` for what is raised."""
+    return Tokens(token, tokens_file, reading)
+
+
+def order_of(
+    *,
+    lane: LaneOption = "normal",
+    results: Results = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read what is given and enqueue nothing.")
+    ] = False,
+    no_wait: NoWait = False,
+    timeout: Timeout = 60.0,
+    as_json: AsJson = False,
+) -> Order:
+    """How it is to be done."""
+    wait_s = 0.0 if no_wait else timeout
+    return Order(lane=lane, results=results, wait_s=wait_s, dry_run=dry_run, as_json=as_json)
+
+
+def order_without_dry_run(
+    *,
+    lane: LaneOption = "normal",
+    results: Results = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = 60.0,
+    as_json: AsJson = False,
+) -> Order:
+    """The same for commands without a dry run."""
+    return order_of(lane=lane, results=results, no_wait=no_wait, timeout=timeout, as_json=as_json)

@@ -1,17 +1,15 @@
-"""What is seen of a run: bars while it goes, a file with every outcome, a summary at the end."""
+"""What is left of a run: a file with every outcome, and a summary."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dispatcher.cli.amount import amount, amounts
 from dispatcher.cli.outcome_line import as_line
 from dispatcher.errors import SettingsError
 from dispatcher.model import Outcome, Status
@@ -55,7 +53,7 @@ class Summary(msgspec.Struct, omit_defaults=True):
 
 def as_text(summary: Summary, *, dry_run: bool, waited: bool) -> str:
     """The summary for people."""
-    jobs = f"{summary.jobs:,} job{'' if summary.jobs == 1 else 's'}"
+    jobs = amount(summary.jobs, "job")
     if dry_run:
         lines = [f"{summary.items:,} would make {jobs}; nothing was enqueued"]
     elif not waited:
@@ -70,8 +68,7 @@ def as_text(summary: Summary, *, dry_run: bool, waited: bool) -> str:
             *(f"  {count:>12,} {name}" for name, count in summary.settled.items()),
         ]
     if summary.skipped:
-        listed = ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items())
-        lines.append(f"rows skipped: {listed}")
+        lines.append(f"rows skipped: {amounts(summary.skipped)}")
     return "\n".join(lines)
 
 
@@ -113,45 +110,3 @@ class ResultFile:
     def close(self) -> None:
         """Nothing more comes."""
         self._stack.close()
-
-
-class Bars:
-    """Two bars on a terminal, how much of the file is read and how much is settled; nothing elsewhere."""
-
-    def __init__(self, size: int, *, waits: bool) -> None:
-        console = Console(stderr=True)
-        self._shown = console.is_terminal
-        self._progress = Progress(
-            TextColumn("{task.description:<9}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[count]:>12,}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not self._shown,
-            transient=True,
-        )
-        self._enqueued = self._progress.add_task("enqueued", total=size or None, count=0)
-        self._settled = self._progress.add_task("settled", total=None, count=0, visible=waits)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """A line above the bars."""
-        if self._shown:
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            sys.stderr.write(f"{text}\n")
-
-    def show(self, nbytes: int, items: int, settled: int) -> None:
-        """Where it stands: bytes read, items enqueued and settled."""
-        if self._shown:
-            self._progress.update(self._enqueued, completed=nbytes, count=items)
-            self._progress.update(self._settled, total=items, completed=settled, count=settled)

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import typer
 
-from dispatcher.cli.management.follow import carry_out
-from dispatcher.cli.management.options import (
-    BadRowsOption,
-    Column,
-    DryRun,
-    FileForm,
-    FromLine,
-    LaneOption,
-    NoWait,
-    Results,
-    Timeout,
-    Token,
-    TokensFile,
-    order_of,
-)
-from dispatcher.cli.management.source import Ask, FileOptions, Tokens
-from dispatcher.cli.options import AsJson, Config, Project, load
+from dispatcher.cli.grouped_options import expands
+from dispatcher.cli.management.follow import Order, Place, carry_out
+from dispatcher.cli.management.options import order_of, place_of, tokens_of
+from dispatcher.cli.management.source import Tokens
 from dispatcher.protocol.operation import PARCEL_LIMITS
 
 topics = typer.Typer(
@@ -55,67 +41,21 @@ ViaOption = Annotated[
 @topics.command(
     epilog="Example: dispatcher topics subscribe harvest-news --tokens users.csv.gz --results subscribed.jsonl"
 )
-def subscribe(
-    topic: Topic,
-    *,
-    config: Config = None,
-    project: Project = "",
-    token: Token = None,
-    tokens_file: TokensFile = None,
-    form: FileForm = None,
-    column: Column = "",
-    bad_rows: BadRowsOption = "skip",
-    from_line: FromLine = 1,
-    via: ViaOption = "auto",
-    lane: LaneOption = "normal",
-    results: Results = None,
-    dry_run: DryRun = False,
-    no_wait: NoWait = False,
-    timeout: Timeout = 60.0,
-    as_json: AsJson = False,
-) -> None:
+@expands(place=place_of, source=tokens_of, order=order_of)
+def subscribe(topic: Topic, *, place: Place, source: Tokens, via: ViaOption = "auto", order: Order) -> None:
     """Subscribe tokens to a topic: jobs of 1,000, and one outcome for each token."""
-    settings = load(config)
-    order = order_of(
-        settings, project, "topic.subscribe",
-        lane=lane, results=results, no_wait=no_wait, timeout=timeout, dry_run=dry_run, as_json=as_json,
-    )  # fmt: skip
-    options = FileOptions(form=form, column=column, from_line=from_line, bad_rows=bad_rows)
-    tokens = Tokens(token, tokens_file, options)
-    carry_out(settings, order, _asks(topic, via, tokens), tokens)
+    _carry_out(place, "topic.subscribe", order, topic, via, source)
 
 
 @topics.command(epilog="Example: dispatcher topics unsubscribe harvest-news --token fQ7x... --token dK2p...")
+@expands(place=place_of, source=tokens_of, order=order_of)
 def unsubscribe(
-    topic: Topic,
-    *,
-    config: Config = None,
-    project: Project = "",
-    token: Token = None,
-    tokens_file: TokensFile = None,
-    form: FileForm = None,
-    column: Column = "",
-    bad_rows: BadRowsOption = "skip",
-    from_line: FromLine = 1,
-    via: LeaveOption = "auto",
-    lane: LaneOption = "normal",
-    results: Results = None,
-    dry_run: DryRun = False,
-    no_wait: NoWait = False,
-    timeout: Timeout = 60.0,
-    as_json: AsJson = False,
+    topic: Topic, *, place: Place, source: Tokens, via: LeaveOption = "auto", order: Order
 ) -> None:
     """Take tokens off a topic, whether they followed it or not: jobs of 1,000, and one outcome for each token."""
-    settings = load(config)
-    order = order_of(
-        settings, project, "topic.unsubscribe",
-        lane=lane, results=results, no_wait=no_wait, timeout=timeout, dry_run=dry_run, as_json=as_json,
-    )  # fmt: skip
-    options = FileOptions(form=form, column=column, from_line=from_line, bad_rows=bad_rows)
-    tokens = Tokens(token, tokens_file, options)
-    carry_out(settings, order, _asks(topic, via, tokens), tokens)
+    _carry_out(place, "topic.unsubscribe", order, topic, via, source)
 
 
-def _asks(topic: str, via: Via, tokens: Tokens) -> Iterator[Ask]:
-    for piece, line in tokens.pieces(PARCEL_LIMITS["topic.subscribe"]):
-        yield Ask({"topic": topic, "tokens": piece, "via": via}, len(piece), line)
+def _carry_out(place: Place, operation: str, order: Order, topic: str, via: Via, source: Tokens) -> None:
+    asks = source.asks(PARCEL_LIMITS[operation], lambda piece: {"topic": topic, "tokens": piece, "via": via})
+    carry_out(place, operation, order, asks, source.file)

@@ -5,7 +5,7 @@
 -- ARGV  1 group   2 consumer   3 lease epoch under which the entries were read   4 n
 --       5 .. 4+n        entry ids
 --       5+n             their outcomes as one JSON array, or '' if there are none
---       6+n             bytes of each entry's part of it (0: none), joined by commas
+--       6+n             bytes of each entry's part of it (0: none), joined by commas; '': one object each
 --       7+n             optional, msgpack: {{i, accepted, delayed, dead, campaign, dedup}, ...}; an entry that
 --                       is not in it was accepted and has no further effect
 --         delayed   {{member, due ms, place of its fields, target or nil, interval ms, pause end ms}, ...}; with
@@ -31,9 +31,9 @@ if ARGV[7 + n] then
   end
 end
 
--- Splices "possible_duplicate":true into each object of a fragment that does not have it. Strings are skipped
--- with their escapes, so that braces inside a producer's own JSON or text are not taken for ours.
-local function mark(fragment)
+-- The objects of a fragment ({...},{...}); nil if it is no JSON. Strings are skipped with their escapes, so that braces
+-- inside a producer's own JSON or text are not taken for ours.
+local function objects(fragment)
   local out, depth, start, at = {}, 0, 1, 1
   while true do
     local found = string.find(fragment, '[{}"]', at)
@@ -46,7 +46,7 @@ local function mark(fragment)
       while true do
         local quote = string.find(fragment, '["\\]', at)
         if not quote then
-          return fragment
+          return nil
         end
         if string.byte(fragment, quote) == 34 then
           at = quote + 1
@@ -62,15 +62,41 @@ local function mark(fragment)
     else
       depth = depth - 1
       if depth == 0 then
-        local object = string.sub(fragment, start, found)
-        if not string.find(object, '"possible_duplicate":true', 1, true) then
-          object = '{"possible_duplicate":true,' .. string.sub(object, 2)
-        end
-        out[#out + 1] = object
+        out[#out + 1] = string.sub(fragment, start, found)
       end
     end
   end
+  return out
+end
+
+-- Splices "possible_duplicate":true into each object of a fragment that does not have it.
+local function mark(fragment)
+  local out = objects(fragment)
+  if not out then
+    return fragment
+  end
+  for i, object in ipairs(out) do
+    if not string.find(object, '"possible_duplicate":true', 1, true) then
+      out[i] = '{"possible_duplicate":true,' .. string.sub(object, 2)
+    end
+  end
   return table.concat(out, ',')
+end
+
+-- Each entry's part of the outcomes.
+local function split(outcomes, lengths)
+  if lengths == '' then
+    return objects(outcomes) or {}
+  end
+  local out, at = {}, 2
+  for length in string.gmatch(lengths, '%d+') do
+    length = tonumber(length)
+    out[#out + 1] = string.sub(outcomes, at, at + length - 1)
+    if length > 0 then
+      at = at + length + 1
+    end
+  end
+  return out
 end
 
 -- Whatever may fail must fail before the first write: a key of another type would lose what is settled here.
@@ -128,15 +154,10 @@ end
 -- One outcome entry for all. It comes ready made: 500 strings fewer to pass, and to join only if some are stale.
 local outcomes = ARGV[5 + n]
 if gone and outcomes ~= '' then
-  local parts, at, i = {}, 2, 0
-  for length in string.gmatch(ARGV[6 + n], '%d+') do
-    i, length = i + 1, tonumber(length)
-    if length > 0 then
-      if not gone[i] then
-        local fragment = string.sub(outcomes, at, at + length - 1)
-        parts[#parts + 1] = late[i] and mark(fragment) or fragment
-      end
-      at = at + length + 1
+  local parts = {}
+  for i, part in ipairs(split(outcomes, ARGV[6 + n])) do
+    if part ~= '' and not gone[i] then
+      parts[#parts + 1] = late[i] and mark(part) or part
     end
   end
   outcomes = #parts > 0 and '[' .. table.concat(parts, ',') .. ']' or ''

@@ -35,9 +35,14 @@ async def test_a_full_bucket_grants_its_depth_and_then_what_flows_in(queue, redi
 
 
 async def test_a_tenth_is_kept_for_high(queue, redis_client):
-    await set_bucket(redis_client, 0.46)
-    assert not (await ask(queue, 1)).granted
-    high = await ask(queue, 30, high=True)
+    # The tenth is 50 ms: a machine that takes longer than that between the two calls is asked again.
+    for _ in range(20):
+        await set_bucket(redis_client, 0.499)
+        normal = await ask(queue, 1)
+        if not normal.granted:
+            break
+    assert not normal.granted
+    high = await ask(queue, 1, high=True)
     assert (high.granted, high.max_batch) == (True, 500)
 
 

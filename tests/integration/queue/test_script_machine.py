@@ -147,7 +147,11 @@ class Scripts(RuleBasedStateMachine):
         one = batch[0]
         items = [self._settled(known, ending) for known in batch]
         queue = self.queues[me]
-        reply = self.do(queue.settle(P, one.stream, one.epoch, items))  # type: ignore[arg-type]
+        if ending == "accepted" and len(batch) > 1:
+            ids, outcomes = [item.entry_id for item in items], b",".join(item.outcomes for item in items)
+            reply = self.do(queue.settle_accepted(P, one.stream, one.epoch, ids, b"[%b]" % outcomes))  # type: ignore[arg-type]
+        else:
+            reply = self.do(queue.settle(P, one.stream, one.epoch, items))  # type: ignore[arg-type]
         there = [k for k in batch if (k.stream, k.entry_id) in self.holder]
         mine = [k for k in there if self.holder[k.stream, k.entry_id] == me]
         live = there if ending == "accepted" else mine

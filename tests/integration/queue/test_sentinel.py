@@ -79,7 +79,7 @@ async def test_the_new_master_is_found_after_a_failover(sentinel):
             ids = await queue.enqueue("p", "normal", [["message", "2"]])
     read = await queue.read("p", "normal", 10)
     assert [fields for _, fields in read] == [[b"message", b"1"], [b"message", b"2"]]
-    assert (await queue.settle_accepted("p", "normal", 1, [i for i, _ in read], [b"{}", b"{}"])).live == 2
+    assert (await queue.settle_accepted("p", "normal", 1, [i for i, _ in read], b"[{},{}]")).live == 2
     await queue.aclose()
 
 

@@ -19,6 +19,10 @@ def outcome(job: str, **more) -> bytes:
     return json.dumps({"job": job, "status": "accepted", **more}, separators=(",", ":")).encode()
 
 
+def array(ids, **more) -> bytes:
+    return b"[%b]" % b",".join(outcome(i, **more) for i in ids)
+
+
 async def take(queue, redis_client, n=3, epoch=1):
     """n fresh entries, read by this worker under its lease."""
     for i in range(n):
@@ -263,18 +267,46 @@ async def test_settling_in_a_stream_that_was_deleted_is_stale_not_an_error(queue
 
 async def test_accepted_batches_need_no_object_per_entry(queue, redis_client):
     ids = await take(queue, redis_client)
-    reply = await queue.settle_accepted(P, "normal", 1, ids, [outcome(i) for i in ids])
+    reply = await queue.settle_accepted(P, "normal", 1, ids, array(ids))
     assert (reply.live, reply.stale, reply.late) == (3, [], 0)
     assert [[o["job"] for o in entry] for entry in await recorded(redis_client)] == [ids]
-    assert (await queue.settle_accepted(P, "normal", 1, ids, [outcome(i) for i in ids])).stale == ids
-    assert (await queue.settle_accepted(P, "normal", 1, [], [])).live == 0
+    assert (await queue.settle_accepted(P, "normal", 1, ids, array(ids))).stale == ids
+    assert (await queue.settle_accepted(P, "normal", 1, [], b"")).live == 0
 
 
 async def test_accepted_batches_are_split_too(queue, redis_client):
     ids = await take(queue, redis_client, 1500)
-    reply = await queue.settle_accepted(P, "normal", 1, ids, [outcome(i) for i in ids])
+    reply = await queue.settle_accepted(P, "normal", 1, ids, array(ids))
     assert reply.live == 1500
     assert [len(entry) for entry in await recorded(redis_client)] == [1000, 500]
+
+
+async def test_of_an_accepted_batch_what_is_stale_is_left_out_and_what_is_late_is_marked(queue, redis_client):
+    ids = await take(queue, redis_client, 4)
+    await queue.settle(P, "normal", 1, [Settled(ids[1], outcome("first"))])
+    # Braces, quotes and commas in text are not the objects' own.
+    reply = await queue.settle_accepted(P, "normal", 1, ids[:2], array(ids[:2], reason='}{"\\,{'))
+    assert (reply.live, reply.stale, reply.late) == (1, [ids[1]], 0)
+    await redis_client.delete(f"fcm:{{{P}}}:lease:{queue.consumer}")
+    await redis_client.xclaim(LANE, "dispatcher", "other", 0, [ids[3]])
+    reply = await queue.settle_accepted(P, "normal", 1, ids[2:], array(ids[2:], reason='}{"\\,{'))
+    assert (reply.live, reply.stale, reply.late) == (2, [], 1)
+    first, second, third = await recorded(redis_client)
+    assert [o["job"] for o in first] == ["first"]
+    assert [(o["job"], o["reason"]) for o in second] == [(ids[0], '}{"\\,{')]
+    assert [(o["job"], o.get("possible_duplicate", False)) for o in third] == [
+        (ids[2], False),
+        (ids[3], True),
+    ]
+
+
+async def test_an_accepted_batch_may_leave_no_outcomes(queue, redis_client):
+    ids = await take(queue, redis_client)
+    await queue.settle(P, "normal", 1, [Settled(ids[0])])
+    assert (await queue.settle_accepted(P, "normal", 1, ids, b"")).live == 2
+    assert await redis_client.exists(OUTCOMES) == 0
+    more = await take(queue, redis_client, 1001)
+    assert (await queue.settle_accepted(P, "normal", 1, more, b"")).live == 1001
 
 
 @pytest.mark.parametrize("key", [OUTCOMES, DEAD, DELAYED, DELAYED + ":jobs", PAUSES])

@@ -66,7 +66,7 @@ async def works(url, **login) -> str:
         ids = await queue.enqueue(P, "normal", [["message", "1"]])
         [(_, _, entries)] = await queue.wait([(P, "normal")], 1, 1000)
         assert [entry_id for entry_id, _ in entries] == ids
-        assert (await queue.settle_accepted(P, "normal", 1, ids, [b"{}"])).live == 1
+        assert (await queue.settle_accepted(P, "normal", 1, ids, b"[{}]")).live == 1
         return (await queue.check_server([P])).mode
     finally:
         await queue.aclose()

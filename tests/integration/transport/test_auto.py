@@ -4,7 +4,7 @@ import pytest
 
 from dispatcher.model import Fate
 from dispatcher.protocol.answer import success_body
-from dispatcher.protocol.batch import SubAnswer, encode_response
+from dispatcher.protocol.batch_server import SubAnswer, encode_response
 from dispatcher.transport.auto import AutoTransport
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.session import Session

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dispatcher.model import Fate
 from dispatcher.protocol.answer import fcm_error, success_body
-from dispatcher.protocol.batch import SubAnswer, encode_response
+from dispatcher.protocol.batch_server import SubAnswer, encode_response
 from dispatcher.transport.batch import BatchTransport
 from dispatcher.transport.session import Session
 from dispatcher.transport.wire import Timeouts

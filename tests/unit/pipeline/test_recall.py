@@ -18,22 +18,22 @@ def batch(*ids, project="p", stream="normal"):
 
 def test_an_accepted_job_is_settled_again_with_its_outcome():
     recall = Recall()
-    recall.note(batch("1-0", "2-0"), [b"{1}", b"{2}"], [])
+    recall.note(batch("1-0", "2-0"), ["1-0", "2-0"], b'[{"n":1},{"n":2}]', [])
     again, rest = recall.split("p", "normal", [("2-0", FIELDS), ("3-0", FIELDS)])
-    assert again == [Settled("2-0", b"{2}")]
+    assert again == [Settled("2-0", b'{"n":2}')]
     assert rest == [("3-0", FIELDS)]
 
 
 def test_any_other_is_settled_again_with_all_that_became_of_it():
     recall = Recall()
     items = [Settled("1-0", b"", accepted=False, dead=[[b"a", b"b"]])]
-    recall.note(batch("1-0"), None, items)
+    recall.note(batch("1-0"), ["1-0"], None, items)
     assert recall.split("p", "normal", [("1-0", FIELDS)]) == (items, [])
 
 
 def test_the_same_id_of_another_job_stream_or_project_is_another_job():
     recall = Recall()
-    recall.note(batch("1-0"), [b"{}"], [])
+    recall.note(batch("1-0"), ["1-0"], b"[{}]", [])
     for project, stream, fields in (
         ("p", "normal", [b"message", b'{"token":"b"}']),
         ("p", "bulk", FIELDS),
@@ -57,15 +57,22 @@ def test_the_oldest_is_forgotten_first(monkeypatch):
     monkeypatch.setattr(module, "MOST_MESSAGES", 2)
     recall = Recall()
     for entry_id in ("1-0", "2-0", "3-0"):
-        recall.note(batch(entry_id), [b"{}"], [])
+        recall.note(batch(entry_id), [entry_id], b"[{}]", [])
     again, rest = recall.split("p", "normal", [(f"{n}-0", FIELDS) for n in (1, 2, 3)])
     assert {item.entry_id for item in again} == {"2-0", "3-0"}
     assert [entry_id for entry_id, _ in rest] == ["1-0"]
 
 
-def test_large_jobs_are_forgotten_by_their_weight(monkeypatch):
+def test_outcomes_that_are_not_recorded_are_not_recorded_again():
+    recall = Recall()
+    recall.note(batch("1-0", "2-0"), ["1-0", "2-0"], b"", [])
+    again, _ = recall.split("p", "normal", [("1-0", FIELDS), ("2-0", FIELDS)])
+    assert again == [Settled("1-0", b""), Settled("2-0", b"")]
+
+
+def test_what_is_large_is_forgotten_by_its_weight(monkeypatch):
     monkeypatch.setattr(module, "MOST_BYTES", batch("1-0").nbytes)
     recall = Recall()
-    recall.note(batch("1-0"), [b"{}"], [])
-    recall.note(batch("2-0"), [b"{}"], [])
+    recall.note(batch("1-0"), ["1-0"], None, [Settled("1-0")])
+    recall.note(batch("2-0"), ["2-0"], None, [Settled("2-0")])
     assert len(recall.split("p", "normal", [("1-0", FIELDS), ("2-0", FIELDS)])[0]) == 1

@@ -13,7 +13,7 @@ from dispatcher.protocol.contract import JOB_FIELDS, OUTCOME_FIELDS
 from dispatcher.protocol.job import DecodeLimits, decode_entry
 from dispatcher.protocol.json_schema import SCHEMAS
 from dispatcher.protocol.operation import OPERATIONS
-from dispatcher.protocol.outcome import encode_outcome, encode_outcomes
+from dispatcher.protocol.outcome import encode_outcomes
 from dispatcher.protocol.submission import encode_message, encode_options, encode_tokens
 
 FILES = Path(__file__).parents[3] / "docs/schemas"
@@ -119,7 +119,7 @@ def test_operations():
 
 def test_outcomes():
     plain = Outcome("j", 0, Status.ACCEPTED, 1, 1.5, 2.0, {"token": "t"}, message_id="m", http_status=200)
-    written = json.loads(encode_outcomes([encode_outcome(plain)]))
+    written = json.loads(encode_outcomes([plain]))
     assert takes("outcomes.json", written)
     assert takes("outcomes.json", [{**written[0], "newer": 1}])
     assert not takes("outcomes.json", [{**written[0], "status": "lost"}])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+
+import msgspec
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from dispatcher.model import ErrorCode, Job, Lifetimes, Refusal
 from dispatcher.protocol.message import Content, bodies, read_message, target_of
 from dispatcher.protocol.rules import Checks
+from dispatcher.protocol.schema import Message
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
@@ -308,6 +312,43 @@ def test_the_narrow_rule_of_data_keys_is_a_setting():
 
 
 # Names given twice.
+
+
+SPELLINGS = st.sampled_from(
+    [
+        orjson.dumps,
+        lambda document: json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(),
+        lambda document: json.dumps(document, separators=(",", ":")).encode(),
+        lambda document: json.dumps(document).replace("/", "\\/").encode(),
+    ]
+)
+SIMPLE = st.fixed_dictionaries(
+    {"token": st.text(min_size=1, max_size=9)},
+    optional={
+        "notification": st.fixed_dictionaries({}, optional={"title": st.text(max_size=9)}),
+        "data": st.dictionaries(st.text("abé/\x01", min_size=1, max_size=3), st.text(max_size=9), max_size=3),
+        "android": st.fixed_dictionaries(
+            {}, optional={"priority": st.sampled_from(["high", 1, "NORMAL"]), "ttl": st.just("60s")}
+        ),
+    },
+)
+
+
+@settings(max_examples=150)
+@given(SIMPLE, SPELLINGS, st.sampled_from(["token", "data", "notification"]))
+def test_a_name_given_twice_is_found_however_the_message_is_spelt(message, spell, name):
+    raw = spell(message)
+    assert isinstance(read_message(raw), Content)
+    second = b'"%b":%b' % (name.encode(), spell(message.get(name, {})))
+    if name in message:
+        assert "twice" in read_message(raw[:-1] + b"," + second + b"}").reason
+
+
+@given(SIMPLE, SPELLINGS)
+def test_written_again_text_is_never_longer(message, spell):
+    """What `read_message` rests on: as long as before means that nothing got lost."""
+    raw = spell(message)
+    assert len(msgspec.json.encode(msgspec.json.decode(raw, type=Message))) <= len(raw)
 
 
 @pytest.mark.parametrize(

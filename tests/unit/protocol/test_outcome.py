@@ -14,6 +14,7 @@ from dispatcher.protocol.outcome import (
     encode_history,
     encode_outcome,
     encode_outcomes,
+    split_outcomes,
 )
 
 TEXT = st.text(max_size=8)
@@ -46,8 +47,19 @@ def plain(outcome):
 @settings(max_examples=60)
 @given(st.lists(OUTCOMES, max_size=3))
 def test_outcomes_are_read_as_they_were_written(outcomes):
-    field = encode_outcomes([encode_outcome(outcome) for outcome in outcomes])
+    objects = [encode_outcome(outcome) for outcome in outcomes]
+    field = b"[" + b",".join(objects) + b"]"
+    assert split_outcomes(field) == objects
     assert [plain(o) for o in decode_outcomes(field)] == [plain(o) for o in outcomes]
+
+
+@settings(max_examples=60)
+@given(st.lists(OUTCOMES, max_size=3))
+def test_outcomes_without_json_of_their_own_are_written_the_same_in_one_go(outcomes):
+    blank = Outcome("", 0, Status.ACCEPTED, 0, 0.0, 0.0)
+    for outcome in outcomes:
+        outcome.result, outcome.attributes = blank.result, blank.attributes
+    assert split_outcomes(encode_outcomes(outcomes)) == [encode_outcome(outcome) for outcome in outcomes]
 
 
 def test_what_is_empty_is_absent():
@@ -70,7 +82,7 @@ def test_names_of_a_newer_version_are_passed_over():
 
 
 def test_a_field_cut_at_any_byte_or_with_something_behind_it_is_refused():
-    field = encode_outcomes([encode_outcome(Outcome("1-0", 0, Status.ACCEPTED, 1, 10.25, 11.5))])
+    field = encode_outcomes([Outcome("1-0", 0, Status.ACCEPTED, 1, 10.25, 11.5)])
     for broken in (
         *(field[:n] for n in range(len(field))),
         field + b"x",

@@ -1,10 +1,10 @@
-"""How far `dispatcher send --tokens` has come, on a terminal."""
+"""How far a command has come that enqueues a file, on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -15,24 +15,11 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-class Counted:
-    """A file that knows how much of it was read."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.count = 0
-
-    def read(self, size: int) -> bytes:
-        """At most so many bytes; none at the end."""
-        block = self._file.read(size)
-        self.count += len(block)
-        return block
-
-
 class Bars:
     """Two bars on a terminal: how much of the file is read and enqueued, and settled; nothing elsewhere."""
 
-    def __init__(self, size: int, *, waiting: bool) -> None:
+    def __init__(self, size: int, *, waits: bool) -> None:
+        """`size`: bytes of the file, 0: nobody knows; `waits`: outcomes are waited for, so there is a second bar."""
         console = Console(stderr=True)
         self._shown = console.is_terminal
         columns = (
@@ -44,7 +31,7 @@ class Bars:
         )
         self._progress = Progress(*columns, console=console, disable=not self._shown, transient=True)
         self._enqueued = self._progress.add_task("enqueued", total=size or None, count=0)
-        self._settled = self._progress.add_task("settled", total=None, count=0, visible=waiting)
+        self._settled = self._progress.add_task("settled", total=None, count=0, visible=waits)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -64,15 +51,16 @@ class Bars:
 
     def read(self, nbytes: int) -> None:
         """So much of the file has been read."""
-        self._progress.update(self._enqueued, completed=nbytes)
-
-    def enqueued(self, tokens: int) -> None:
-        """So many tokens are in the queue."""
         if self._shown:
-            self._progress.update(self._enqueued, count=tokens)
-            self._progress.update(self._settled, total=tokens)
+            self._progress.update(self._enqueued, completed=nbytes)
 
-    def settled(self, tokens: int) -> None:
+    def enqueued(self, items: int) -> None:
+        """So many tokens (or groups, ...) are in the queue."""
+        if self._shown:
+            self._progress.update(self._enqueued, count=items)
+            self._progress.update(self._settled, total=items)
+
+    def settled(self, items: int) -> None:
         """Of so many it is known what became of them."""
         if self._shown:
-            self._progress.update(self._settled, completed=tokens, count=tokens)
+            self._progress.update(self._settled, completed=items, count=items)
