@@ -95,7 +95,7 @@ def measure(document: dict[str, Any]) -> tuple[int, float, float, float | None, 
         return len(raw), check, whole, None, None
     again = msgspec.structs.replace(job, state=JobState(job.id, "normal", job.enqueued_at, sends=1))
     now = job.enqueued_at + 10
-    return len(raw), check, whole, us(lambda: bodies(job, now)), us(lambda: bodies(again, now))
+    return len(raw), check, whole, us(lambda: bodies([job], now)), us(lambda: bodies([again], now))
 
 
 def main() -> None:

@@ -167,20 +167,14 @@ class Intake:
         if suspects:
             for job in jobs:
                 job.state = doubted_state(job)
-        messages = nbytes = most = largest = unknown = 0
-        warned: list[Job] = []
-        for job in jobs:
-            count = len(job.values) or 1
-            messages += count
-            nbytes += job.nbytes
-            unknown += job.unknown_fields
-            most = max(most, count)
-            largest = max(largest, job.nbytes)
-            if job.warnings:
-                warned.append(job)
-        self._room.take(project_id, messages, nbytes)
+        counts = [len(job.values) or 1 for job in jobs]
+        sizes = [job.nbytes for job in jobs]
+        messages = sum(counts)
+        unknown = sum([job.unknown_fields for job in jobs])
+        warned = [job for job in jobs if job.warnings]
+        self._room.take(project_id, messages, sum(sizes))
         project.held[stream].update([entry_id for entry_id, _ in entries])
-        self._size(project_id, stream).saw(most, largest)
+        self._size(project_id, stream).saw(max(counts), max(sizes))
         project.reading_turns.charge(stream, messages)
         self._share.charge(project_id, messages)
         orders = project.orders

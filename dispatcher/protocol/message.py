@@ -233,13 +233,23 @@ def _read_loosely(raw: bytes, *, targetless: bool) -> Content | Refusal:
 # What is sent.
 
 
-def bodies(job: Job, now: float) -> list[bytes]:
-    """The request body of each message of a job, in the order of `job.values`.
+def bodies(jobs: list[Job], now: float) -> list[bytes]:
+    """The request body of each message: job by job, each in the order of its `values`.
 
     Args:
-        job: decoded and not refused.
-        now: the time of the send, which decides how long the message may still live (lifetimes.py).
+        jobs: decoded and not refused.
+        now: the time of the send, which decides how long the messages may still live (lifetimes.py).
     """
+    found: list[bytes] = []
+    for job in jobs:
+        if job.multicast or job.lifetimes is not None or job.validate_only or job.kind == "group":
+            found += _bodies(job, now)
+        else:
+            found.append(b'{"message":%b}' % job.message)
+    return found
+
+
+def _bodies(job: Job, now: float) -> list[bytes]:
     message = job.message if job.lifetimes is None else in_time(job, job.lifetimes, now)
     head = b'{"validate_only":true,"message":' if job.validate_only else b'{"message":'
     if not job.multicast and job.kind != "group":

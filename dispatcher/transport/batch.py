@@ -106,9 +106,7 @@ class BatchTransport:
     ) -> Posted:
         count = batch.size
         # Only the whole is kept while it waits for its answer, not its pieces as well.
-        request = encode_request(
-            batch.project, [body for job in batch.jobs for body in bodies(job, now)], self._boundary
-        )
+        request = encode_request(batch.project, bodies(batch.jobs, now), self._boundary)
         loop = asyncio.get_running_loop()
         started = loop.time()
         answer = await self._session.post(

@@ -135,7 +135,7 @@ class Http2Transport:
         if self._cut_off:
             return alike(batch.size, not_sent("the worker is stopping"))
         loop = asyncio.get_running_loop()
-        contents = [body for job in batch.jobs for body in bodies(job, now)]
+        contents = bodies(batch.jobs, now)
         headers = self._request_headers(batch.project, access_token)
         began = loop.time()
         call = Call(headers, contents, at_once, began, may_send)

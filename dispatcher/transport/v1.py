@@ -71,7 +71,7 @@ class V1Transport:
         self, batch: Batch, access_token: str, now: float, at_once: int, may_send: MaySend
     ) -> list[SendResponse]:
         """`at_once` runners share the messages between them."""
-        contents = [body for job in batch.jobs for body in bodies(job, now)]
+        contents = bodies(batch.jobs, now)
         responses: list[SendResponse] = [_UNSENT] * len(contents)
         url = f"{self._base}/v1/projects/{batch.project}/messages:send"
         headers = {"Content-Type": "application/json"}

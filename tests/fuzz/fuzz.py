@@ -90,7 +90,7 @@ def fuzz_message(rng: random.Random) -> tuple[object, Callable[[], str]]:
             lifetimes=read.lifetimes,
             state=JobState("1-0", "normal", 1e9, sends=1),
         )
-        for body in message.bodies(asked, now):
+        for body in message.bodies([asked], now):
             sent = orjson.loads(body)["message"]
             assert isinstance(sent, dict)
             assert b"\n--" not in body, "a line that could be a boundary"
@@ -134,7 +134,7 @@ def fuzz_job(rng: random.Random) -> tuple[object, Callable[[], str]]:
         if read.refusal is not None:
             return f"refused: {read.refusal.code}"
         assert read.values
-        assert len(message.bodies(read, 1e9)) == len(read.values)
+        assert len(message.bodies([read], 1e9)) == len(read.values)
         state = read.state or JobState(read.entry_id, read.lane, read.enqueued_at)
         flat = [text.encode() for text in job.encode_retry_fields(read, state)]
         again = job.decode_entry("demo", "due", "1731000000124-0", flat, limits)

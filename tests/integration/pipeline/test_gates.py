@@ -116,7 +116,7 @@ class OneBatch:
         jobs = [decode_entry("p", "normal", entry_id, fields, limits) for entry_id, fields in self.entries]
         (batch,) = Packer(BATCH, 0.02).add(jobs, 0.0, 1)
         now = 1_731_000_000.5
-        encode_request("p", [body for job in batch.jobs for body in bodies(job, now)], "b")
+        encode_request("p", bodies(batch.jobs, now), "b")
         found = decode_response("multipart/mixed; boundary=b", self.answer, BATCH, date=None)
         outcomes = conclude_accepted(batch, found.responses, Context(now, DEFAULTS, lambda: 0.5))
         return len(split_outcomes(outcomes))

@@ -59,7 +59,7 @@ def job(message, values=("t",), **other):
 
 
 def sent(entry):
-    return [orjson.loads(body) for body in bodies(entry, 1000.0)]
+    return [orjson.loads(body) for body in bodies([entry], 1000.0)]
 
 
 # Reading.
@@ -222,12 +222,29 @@ def test_the_target_of_a_refused_message_is_read_if_there_is_one(raw, target):
 # Sending.
 
 
+def test_bodies_of_several_jobs_are_in_their_order():
+    jobs = [
+        job(b'{"token":"a"}'),
+        job(b'{"data":{}}', ["b", "c"], multicast=True),
+        job(b'{"token":"d"}', validate_only=True),
+        job(b'{"token":"e"}'),
+    ]
+    assert bodies(jobs, 1000.0) == [body for one in jobs for body in bodies([one], 1000.0)]
+    assert [orjson.loads(body)["message"]["token"] for body in bodies(jobs, 1000.0)] == [
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+    ]
+
+
 def test_a_single_message_is_sent_as_it_came():
-    assert bodies(job(b'{ "token":"a" }'), 1000.0) == [b'{"message":{ "token":"a" }}']
+    assert bodies([job(b'{ "token":"a" }')], 1000.0) == [b'{"message":{ "token":"a" }}']
 
 
 def test_a_check_without_delivery_says_so():
-    assert bodies(job(b'{"token":"a"}', validate_only=True), 0.0) == [
+    assert bodies([job(b'{"token":"a"}', validate_only=True)], 0.0) == [
         b'{"validate_only":true,"message":{"token":"a"}}'
     ]
 
@@ -260,17 +277,17 @@ def test_a_group_goes_where_a_token_goes():
 def test_what_a_message_says_of_its_lifetime_is_shortened_and_nothing_else():
     raw = b'{"token":"a", "android": {"priority":"high","ttl":"3600s"},"apns":{"payload":{"x":1.50}}}'
     late = job(raw, lifetimes=Lifetimes(android=3600.0))
-    assert bodies(late, 8000.0) == [
+    assert bodies([late], 8000.0) == [
         b'{"message":{"token":"a","android":{"priority":"high","ttl":"1000s"},"apns":{"payload":{"x":1.50}}}}'
     ]
-    assert bodies(late, 1000.0) == [b'{"message":' + raw + b"}"]
+    assert bodies([late], 1000.0) == [b'{"message":' + raw + b"}"]
 
 
 def test_a_multicast_is_shortened_for_each_of_its_tokens():
     raw = b'{"android":{"ttl":"3600s"}}'
     late = job(raw, ["a", "b"], multicast=True, lifetimes=Lifetimes(android=3600.0))
     assert [document["message"]["android"]["ttl"] for document in sent(late)] == ["3600s"] * 2
-    assert [orjson.loads(body)["message"] for body in bodies(late, 8999.0)] == [
+    assert [orjson.loads(body)["message"] for body in bodies([late], 8999.0)] == [
         {"token": token, "android": {"ttl": "1s"}} for token in ("a", "b")
     ]
 
