@@ -30,6 +30,7 @@ from dispatcher.policy.packer import Packer
 from dispatcher.policy.room import FIRST_READ, ReadSize, Room
 from dispatcher.policy.settle import doubted_state
 from dispatcher.protocol.job import decode_entry
+from dispatcher.protocol.operation import parcel_limit
 from dispatcher.queue.reading import Entry
 from dispatcher.queue.store import Queue
 from dispatcher.telemetry.metrics import Metrics
@@ -196,7 +197,7 @@ class Intake:
         if len(ready) != len(jobs):
             ready = await self._sort(project, stream, jobs, epoch, now)
         if suspects:
-            packer = Packer(project.packer.batch_size, 0.0)
+            packer = Packer(project.packer.batch_size, 0.0, parcel_limit)
             loop_now = asyncio.get_running_loop().time()
             project.enqueue([*packer.add(ready, loop_now, epoch), *packer.flush()])
         else:

@@ -227,7 +227,8 @@ class Settling:
                 self._learn(finished, context, loop_now, all_good=outcomes is not None)
             if outcomes is None:
                 conclusion = conclude(batch, finished.responses, finished.presets, context)
-                self._plan_retries(project, conclusion, context, loop_now)
+                if not batch.parcel:  # and takes nothing from their retries: it has a rate of its own
+                    self._plan_retries(project, conclusion, context, loop_now)
             else:
                 conclusion = Conclusion([], Counter({(Status.ACCEPTED, ""): batch.size}), Counter())
         if conclusion.pause is not None:

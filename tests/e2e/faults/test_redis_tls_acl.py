@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from harness.certificates import Authority
+from harness.jobs import job
 from harness.processes import ROOT
 from harness.proxy import Fault
-from harness.stage import PROJECT, Stage, job
+from harness.stage import PROJECT, Stage
 from harness.waiting import until
 
 from dispatcher.errors import QueueMisconfigured, QueueUnavailable

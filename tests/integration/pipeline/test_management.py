@@ -157,6 +157,20 @@ async def test_a_token_that_is_refused_by_rate_holds_the_service_too(desk, manag
     assert json.loads(fields["_state"])["places"] == [1, 2]
 
 
+async def test_what_management_tries_again_takes_nothing_from_the_retries_of_messages(
+    desk, emulator, manage, services
+):
+    services.answer = lambda path, body: results(*["INTERNAL"] * len(body["registration_tokens"]))
+    await ask(desk, "topic.subscribe", {"topic": "news", "tokens": [f"t-{n}" for n in range(500)]})
+    await manage()
+    await desk.until(desk.delayed)
+    emulator.script({"error": "UNAVAILABLE", "times": 1})
+    await desk.add(message={"token": "t", "data": {"a": "b"}})
+    # In a second or two; with five hundred retries before it in one budget it would be a minute.
+    [outcome] = await desk.outcomes(1)
+    assert (outcome["status"], outcome["attempts"]) == ("accepted", 2)
+
+
 async def test_auto_goes_over_to_topic_subscriptions_when_the_bulk_calls_are_gone(
     desk, emulator, manage, services
 ):

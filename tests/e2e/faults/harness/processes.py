@@ -164,15 +164,18 @@ class EmulatorServer(Process):
     def __init__(self, folder: Path, projects: Sequence[str]) -> None:
         self.keys = folder / "keys"
         command = [sys.executable, "-m", "dispatcher.emulator", "--projects", ",".join(projects)]
-        super().__init__("emulator", [*command, "--write-credentials", str(self.keys)], {})
-        self.port = 0
+        command += ["--write-credentials", str(self.keys), "--xmpp-port", "0"]
+        super().__init__("emulator", command, {})
+        self.port = self.xmpp_port = 0
+        self.ca_file = ""
         self._admin: httpx.AsyncClient | None = None
 
     async def start(self) -> str:
         """Start it and wait until it serves."""
         await super().start()
         ready = json.loads(await self.read_line())
-        self.port = int(ready["url"].rpartition(":")[2])
+        self.port, self.xmpp_port = (int(ready[name].rpartition(":")[2]) for name in ("url", "xmpp"))
+        self.ca_file = ready["ca_file"]
         self._admin = httpx.AsyncClient(base_url=f"{ready['url']}/_emulator/", trust_env=False, timeout=30)
         await self.script()
         return ""
@@ -190,8 +193,8 @@ class EmulatorServer(Process):
 
     async def script(self, *rules: dict[str, Any], **scenario: Any) -> None:
         """From now on this goes wrong, and nothing else; no quota and no limit unless asked for."""
-        whole = {"quota_per_minute": None, "device_per_minute": None, "rules": list(rules), **scenario}
-        await self.put("faults", **whole)
+        limits = dict.fromkeys(("quota_per_minute", "device_per_minute", "subscriptions_per_s"))
+        await self.put("faults", **limits | {"rules": list(rules)} | scenario)
 
     async def arrived(self) -> int:
         """Messages that have arrived."""
@@ -203,10 +206,17 @@ class EmulatorServer(Process):
 
     async def rows(self) -> list[dict[str, Any]]:
         """Every message that arrived, in order."""
+        return await self._pages("ledger")
+
+    async def calls(self) -> list[dict[str, Any]]:
+        """Every item that a management service was asked for, in order."""
+        return await self._pages("calls")
+
+    async def _pages(self, path: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         after: int | None = 0
         while after is not None:
-            page = await self.get("ledger", after=after)
+            page = await self.get(path, after=after)
             found += [dict(zip(page["columns"], row, strict=True)) for row in page["rows"]]
             after = page["next"]
         return found
@@ -223,12 +233,12 @@ class WorkerProcess(Process):
 
     Args:
         name: for people.
-        redis_proxy, fcm: the proxies.
+        redis_proxy, fcm, xmpp: the proxies.
         environment: its settings.
         program: what Python is to run.
 
     Attributes:
-        redis, fcm: the proxies.
+        redis, fcm, xmpp: the proxies.
         consumer: its name in the consumer groups.
         final: its metrics as last looked at.
         peak_rss: bytes, the most it ever had, as last looked at.
@@ -239,12 +249,14 @@ class WorkerProcess(Process):
         name: str,
         redis_proxy: Proxy,
         fcm: Proxy,
+        xmpp: Proxy,
         environment: Mapping[str, str],
         program: Sequence[str] = ("-m", "dispatcher"),
     ) -> None:
         super().__init__(name, [sys.executable, *program, "worker"], environment)
         self.redis = redis_proxy
         self.fcm = fcm
+        self.xmpp = xmpp
         self.consumer = ""
         self.began = 0.0
         self.ended_at = 0.0

@@ -2,7 +2,8 @@
 
 Bytes are passed on as they come. A `Fault` waits for a request in which its pattern stands, so that one can say
 "the reply to the next settlement is lost" without knowing when that will be. That works by chunks because both
-protocols behind it (RESP as our client speaks it, HTTP/1.1) have one exchange under way on a connection.
+protocols behind it (RESP as our client speaks it, HTTP/1.1) have one exchange under way on a connection. XMPP is one
+long stream each way, and encrypted: of it a `Break` names a place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import contextlib
 import re
 import socket
 import struct
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -20,6 +23,7 @@ from typing import Literal, Self
 CHUNK = 64 << 10
 
 Action = Literal["drop request", "drop reply", "hold request", "hold reply", "reset", "cut reply", "dribble"]
+Direction = Literal["up", "down"]
 Upstream = Path | tuple[str, int]
 
 
@@ -83,6 +87,26 @@ class Fault:
                 await self._released.wait()
 
 
+@dataclass
+class Break:
+    """A place in the stream of one connection at which it breaks.
+
+    Attributes:
+        after: bytes in `direction` that still arrive, counted from when the connection has this.
+        direction: upwards are the near side's own.
+        how: `close` ends the connection in good order, `reset` does not; `silence`: nothing passes any more, either way,
+            and nobody is told.
+        around: entered at that place; the connection breaks inside.
+        hit: set when it has.
+    """
+
+    after: int
+    direction: Direction
+    how: Literal["close", "reset", "silence"]
+    around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    hit: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Proxy:
     """One listening port of this machine in front of one upstream; an async context manager.
 
@@ -106,6 +130,7 @@ class Proxy:
         self.accepted = 0
         self.requests = 0
         self._faults: list[Fault] = []
+        self._breaks: deque[Break] = deque()
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
 
@@ -138,8 +163,20 @@ class Proxy:
         self._faults.append(fault)
         return fault
 
+    def break_off(self, place: Break) -> Break:
+        """One connection breaks there: an open one that is not to break yet, else the next one that is opened."""
+        whole = next((link for link in self._links if link.place is None), None)
+        if whole is None:
+            self._breaks.append(place)
+        else:
+            whole.place = place
+        return place
+
     def clear(self) -> None:
         """Nothing happens any more; what is held goes on."""
+        self._breaks.clear()
+        for link in self._links:
+            link.place = None
         faults, self._faults = self._faults, []
         for fault in faults:
             fault.times = 0
@@ -167,6 +204,8 @@ class Proxy:
             _abort(writer)
             return
         link = _Link(self, (reader, writer), far)
+        if self._breaks:
+            link.place = self._breaks.popleft()
         self._links.add(link)
         try:
             await link.run()
@@ -175,7 +214,11 @@ class Proxy:
 
 
 class _Link:
-    """One connection through the proxy."""
+    """One connection through the proxy.
+
+    Attributes:
+        place: where it breaks; None: nowhere.
+    """
 
     def __init__(
         self,
@@ -186,6 +229,7 @@ class _Link:
         self._proxy = proxy
         self._near, self._to_near = near
         self._far, self._to_far = far
+        self.place: Break | None = None
         self._reply_fault: Fault | None = None
         self._silent = False
 
@@ -214,7 +258,7 @@ class _Link:
                 if fault is not None and not await self._request(fault):
                     continue
                 if not (self._silent or self._proxy.lost_up):
-                    await self._pass(self._to_far, data)
+                    await self._carry("up", data)
 
     async def _request(self, fault: Fault) -> bool:
         """What happens to a request; whether it is passed on."""
@@ -258,7 +302,7 @@ class _Link:
                         case _:
                             await fault.held()
                 if not (self._silent or self._proxy.lost_down or (fault and fault.action == "drop reply")):
-                    await self._pass(self._to_near, data)
+                    await self._carry("down", data)
 
     async def _whole(self, data: bytes, wanted: int) -> bytes:
         """The answer that begins with `data`, as much of it as is wanted: a server may write it in pieces."""
@@ -275,6 +319,28 @@ class _Link:
             self._silent = True
         else:
             self.abort()
+
+    async def _carry(self, direction: Direction, data: bytes) -> None:
+        """Pass on as much as arrives before the connection breaks."""
+        writer = self._to_far if direction == "up" else self._to_near
+        place = self.place
+        if place is None or place.direction != direction:
+            await self._pass(writer, data)
+            return
+        kept = data[: place.after]
+        place.after -= len(kept)
+        await self._pass(writer, kept)
+        if len(kept) == len(data):
+            return
+        await flushed(writer)
+        async with place.around():
+            place.hit.set()
+            if place.how == "silence":
+                self._silent = True
+                return
+            if place.how == "reset":
+                self.abort()
+            raise ConnectionAbortedError  # ends both directions
 
     async def _pass(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         rate = self._proxy.bytes_per_s

@@ -22,27 +22,30 @@ from typing import Any, Self
 
 import redis.exceptions
 from harness.gate import Gate
-from harness.jobs import Asked, Message, job, messages_of
+from harness.jobs import PROJECT, Asked, Message, messages_of
 from harness.notes import Cut, Death
 from harness.processes import EmulatorServer, Process, RedisServer, WorkerProcess
+from harness.producing import Producing
 from harness.proxy import Fault, Proxy
 from harness.stalls import Stalls
 from harness.waiting import until
 
+from dispatcher.emulator.credentials import number_of, server_key_file_of
 from dispatcher.queue.keys import Keys
 from dispatcher.queue.script import Script
 
-PROJECT = "demo-orchard-41"
 LEASE_S = 15.0
 """The product's own: nobody loses a lease because this machine is busy."""
 
 STREAMS = ("high", "due", "normal", "bulk")
 BLOCKABLE = Path(__file__).parent / "blockable.py"
-SCRIPTS = ("settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave")
+SCRIPTS = (
+    "settle", "grant", "promote", "reclaim", "acquire", "adopt", "release", "leave", "record_upstream",
+)  # fmt: skip
 
 
 @dataclass
-class Stage:
+class Stage(Producing):
     """Starts everything on entering, ends everything on leaving.
 
     Args:
@@ -81,6 +84,7 @@ class Stage:
         self.faults = 0
         self.stalls = Stalls(self._pids)
         self._numbers = itertools.count(1)
+        self._still = asyncio.Lock()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -113,16 +117,30 @@ class Stage:
 
     # Workers
 
-    async def worker(self, *, ready: bool = True, gate: Gate | None = None, **settings: Any) -> WorkerProcess:
-        """Start one more worker, behind two proxies of its own; by default wait until it holds its leases.
+    async def worker(
+        self,
+        *,
+        ready: bool = True,
+        gate: Gate | None = None,
+        arm: Callable[[WorkerProcess], object] | None = None,
+        **settings: Any,
+    ) -> WorkerProcess:
+        """Start one more worker, behind proxies of its own; by default wait until it holds its leases.
 
         Args:
             ready: wait for that.
             gate: its event loop can be made to stand still there.
+            arm: called with it before it starts: what it puts on the proxies meets the first request.
             settings: of this worker.
         """
-        redis_proxy = await self._stack.enter_async_context(Proxy(self.redis_upstream or self.redis.path))
-        fcm = await self._stack.enter_async_context(Proxy(("127.0.0.1", self.emulator.port)))
+        redis_proxy, fcm, xmpp = [
+            await self._stack.enter_async_context(Proxy(upstream))
+            for upstream in (
+                self.redis_upstream or self.redis.path,
+                ("127.0.0.1", self.emulator.port),
+                ("127.0.0.1", self.emulator.xmpp_port),
+            )
+        ]
         values = {
             "redis_url": self.redis_url.format(port=redis_proxy.port),
             "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
@@ -133,6 +151,7 @@ class Stage:
             "quota_per_minute": 6_000_000,
             "http_port": 0,
             "log_format": "json",
+            **self._for_older_wires(xmpp),
             **self.settings,
             **settings,
         }
@@ -141,15 +160,30 @@ class Stage:
         if gate is not None:
             environment["LOOP_GATE"] = str(gate.path)
             program = [str(BLOCKABLE)]
-        worker = WorkerProcess(f"worker {len(self.workers) + 1}", redis_proxy, fcm, environment, program)
+        name = f"worker {len(self.workers) + 1}"
+        worker = WorkerProcess(name, redis_proxy, fcm, xmpp, environment, program)
         self.workers.append(worker)
         self._stack.push_async_callback(worker.close)
         self._stack.push_async_callback(_end, worker)
+        if arm is not None:
+            arm(worker)
         await worker.start()
         if ready:
             await until(lambda: self.leased(worker), what=f"{worker.name} holds its leases")
             worker.began = time.monotonic()
         return worker
+
+    def _for_older_wires(self, xmpp: Proxy) -> dict[str, Any]:
+        """What XMPP, legacy HTTP and device groups want to know of a project, where there is but one."""
+        if len(self.projects) > 1:
+            return {}
+        (project,) = self.projects
+        return {
+            "sender_id": number_of(project),
+            "legacy_key_file": server_key_file_of(self.emulator.keys, project),
+            "xmpp_endpoint": f"127.0.0.1:{xmpp.port}",
+            "ca_file": self.emulator.ca_file,
+        }
 
     async def run(self, command: str, **settings: Any) -> tuple[int, str]:
         """A command that ends by itself: (exit code, the one line that it said to people)."""
@@ -200,17 +234,19 @@ class Stage:
     async def held_still(self, what: str, *workers: WorkerProcess) -> AsyncIterator[None]:
         """Stop workers for as long as it takes to note what they have and to let the fault happen, in the body.
 
-        So nothing is read and sent between the note and the fault, which would be on no note.
+        So nothing is read and sent between the note and the fault, which would be on no note. One at a time: the end
+        of the first must not wake up whom the second has stopped.
         """
-        for worker in workers:
-            worker.signal(signal.SIGSTOP)
-        try:
+        async with self._still:
             for worker in workers:
-                await self.note(worker, what)
-            yield
-        finally:
-            for worker in workers:
-                worker.signal(signal.SIGCONT)
+                worker.signal(signal.SIGSTOP)
+            try:
+                for worker in workers:
+                    await self.note(worker, what)
+                yield
+            finally:
+                for worker in workers:
+                    worker.signal(signal.SIGCONT)
 
     def noting(self, worker: WorkerProcess, what: str) -> Callable[[], Any]:
         """`note`, as something to do before a fault."""
@@ -289,80 +325,6 @@ class Stage:
             return True
 
         await until(nothing, within, "everything is settled")
-
-    # The producer
-
-    def new_name(self) -> str:
-        """For a job that has to be known before it is enqueued."""
-        return f"m{next(self._numbers)}"
-
-    async def produce(
-        self,
-        count: int,
-        *,
-        project: str = PROJECT,
-        lane: str = "normal",
-        may: Iterable[str] = ("accepted",),
-        tokens: int = 0,
-        target: str = "",
-        size: int = 0,
-        client: Any = None,
-        names: Sequence[str] = (),
-        **fields: str,
-    ) -> list[str]:
-        """Enqueue jobs and write them into the producer's log; returns their ids (and the messages' own).
-
-        Args:
-            count: how many jobs.
-            project, lane: where.
-            may: the statuses that are right for these.
-            tokens: 0: one token a job, a new one each; N: jobs for N tokens.
-            target: one token for all of them instead.
-            size: bytes of filling in each message.
-            client: another way to Redis than the direct one.
-            names: their ids, of `new_name`; or new ones.
-            fields: further fields of each entry.
-
-        Raises:
-            redis.exceptions.RedisError: some were refused, or nobody knows; the log holds what it must.
-        """
-        key = self.keys.stream(project, lane)  # type: ignore[arg-type]
-        names = [*names] or [self.new_name() for _ in range(count)]
-        for start in range(0, count, 500):
-            chunk = names[start : start + 500]
-            async with (client or self.redis.client).pipeline(transaction=False) as pipe:
-                for name in chunk:
-                    pipe.xadd(key, job(name, tokens, target, size) | fields)
-                try:
-                    replies = await pipe.execute(raise_on_error=False)
-                except (OSError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-                    for name in chunk:
-                        self.expect(job(name, tokens, target), may, project=project, unsure=True)
-                    raise
-            for name, reply in zip(chunk, replies, strict=True):
-                if not isinstance(reply, Exception):
-                    self.expect(job(name, tokens, target), may, project=project)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
-        return names
-
-    def expect(
-        self,
-        fields: dict[str, str],
-        may: Iterable[str] = ("accepted",),
-        *,
-        entries: int = 1,
-        project: str = PROJECT,
-        unsure: bool = False,
-    ) -> None:
-        """Write a job into the producer's log that was enqueued, `entries` times."""
-        for message in messages_of(fields):
-            self.asked[message] = Asked(project, frozenset(may), entries, unsure)
-
-    def expect_message(self, name: str, target: str, may: Iterable[str] = ("accepted",)) -> None:
-        """Write one message into the producer's log, by its id and its target."""
-        self.asked[name, target] = Asked(PROJECT, frozenset(may))
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
