@@ -22,6 +22,9 @@ from dispatcher.protocol.answer import decode_success, is_json_error, read_answe
 MAX_PARTS = 500
 """Messages in one batch request; a server refuses the whole of a larger one."""
 
+_USUAL_HEAD = 1000
+"""Bytes of the two heads of a part, up to which they are multiplied by the number of parts; Google's have 200."""
+
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})(?: [^\n]*)?")
 _RESPONSE = re.compile(r"response-\s*", re.IGNORECASE)
 # The id line of a part head that needs no normalising; its digits in group 1.
@@ -121,7 +124,8 @@ def _read_orderly(body: bytes, boundary: str, expected: int, date: str | None) -
     inner_heads: dict[bytes, tuple[int, str | None]] = {}
     try:
         # How each part begins if it succeeded as the first one and is in its place: then only its end has to be read.
-        usual = _usual_heads(before, after, rest.partition(b"\r\n\r\n")[0], expected)
+        first = rest.partition(b"\r\n\r\n")[0]
+        usual = _usual_heads(before, after, first, expected) if len(head) + len(first) <= _USUAL_HEAD else []
         for number, chunk in enumerate(chunks[1:-1]):
             if usual and chunk.startswith(usual[number]) and responses[number] is None:
                 name = decode_success(chunk[len(usual[number]) :]).name
@@ -144,19 +148,15 @@ def _read_orderly(body: bytes, boundary: str, expected: int, date: str | None) -
                 responses[index] = SendResponse(name)
             else:
                 responses[index] = read_answer(status, retry_after, date, content)
-    except (
-        ValueError,
-        KeyError,
-        RecursionError,
-    ):  # a head out of shape, an id of none of ours, a 200 without name
+    except (ValueError, KeyError, RecursionError, msgspec.DecodeError):
+        # A head out of shape, an id of none of ours, a 200 without name.
         return None
     # `expected` parts, none of them twice: no response is missing.
     return BatchAnswer(responses)  # type: ignore[arg-type]
 
 
-@lru_cache(
-    maxsize=16
-)  # some 100 kB each; a server begins all its answers alike, and nearly all batches are full
+# At most 600 kB each: a server begins all its answers alike, and nearly all batches are full.
+@lru_cache(maxsize=16)
 def _usual_heads(before: bytes, after: bytes, inner: bytes, count: int) -> list[bytes]:
     """The heads of parts 1 to `count` that are accepted, both blank lines included; none if `inner` is no status 200.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,17 @@ def test_an_answer_in_order_and_one_out_of_order_or_of_many_servers_read_the_sam
     assert read(answer(dated), 5) == expected
     assert read(answer([gone(1), *parts[1:]]), 5) == ["UNREGISTERED", *expected[1:]]
     assert read(answer([*parts[:4], gone(5)]), 5) == [*expected[:4], "UNREGISTERED"]
+
+
+def test_a_long_head_is_not_multiplied_by_the_number_of_parts():
+    padded = SubAnswer("1", 200, success_body(GOOD % 1), {"X-Pad": "x" * 200_000})
+    body = answer([padded, *(good(number) for number in range(2, 501))])
+    tracemalloc.start()
+    names = read(body, 500)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert names == [GOOD % number for number in range(1, 501)]
+    assert most < 10 * len(body)
 
 
 def test_a_part_in_its_place_whose_id_came_before_tells_nothing():
