@@ -138,7 +138,8 @@ class Recall:
             here = [number for number, entry_id in enumerate(ids) if entry_id in wanted]
             settled = settlement.settled(ids) if here else ()
             for number in here:
-                if _fingerprint(wanted[ids[number]]) == settlement.fingerprints[number]:
+                fields = wanted.get(ids[number])
+                if fields is not None and _fingerprint(fields) == settlement.fingerprints[number]:
                     again.append(settled[number])
                     del wanted[ids[number]]
         return again, [entry for entry in entries if entry[0] in wanted]

@@ -76,3 +76,10 @@ def test_what_is_large_is_forgotten_by_its_weight(monkeypatch):
     recall.note(batch("1-0"), ["1-0"], None, [Settled("1-0")])
     recall.note(batch("2-0"), ["2-0"], None, [Settled("2-0")])
     assert len(recall.split("p", "normal", [("1-0", FIELDS), ("2-0", FIELDS)])[0]) == 1
+
+
+def test_an_id_that_was_settled_twice_is_settled_again_once():
+    recall = Recall()
+    recall.note(batch("1-0", "1-0"), ["1-0", "1-0"], b"[{},{}]", [])
+    again, rest = recall.split("p", "normal", [("1-0", FIELDS)])
+    assert (again, rest) == ([Settled("1-0", b"{}")], [])
