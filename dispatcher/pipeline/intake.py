@@ -49,7 +49,7 @@ POLL_S = 0.01
 
 HANDFUL = 40
 HANDFUL_POLL_S = 0.004
-"""After a read of so many entries it rests for less: they are not waited for as long as their batch takes to fill."""
+"""How long it lets one rest that gave so many entries: more come soon, and this wait is part of a message's way."""
 
 ERROR_REST_S = 0.5
 """After a failed read, before the next."""
@@ -272,11 +272,10 @@ class Intake:
             now = loop.time()
             choice = self._choose(now)
             if choice is None:
-                rest = min(
-                    [until for until in self._rest_until.values() if until > now], default=now + POLL_S
-                )
+                rests = [until - now for until in self._rest_until.values() if until > now]
                 try:
-                    async with asyncio.timeout_at(min(rest, now + POLL_S)):
+                    # uvloop counts milliseconds: a part of one would be none, and this a busy loop.
+                    async with asyncio.timeout(max(0.001, min([*rests, POLL_S]))):
                         await self._room_changed.wait()
                 except TimeoutError:
                     pass
