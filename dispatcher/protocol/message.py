@@ -67,7 +67,7 @@ def read_message(
             return read
         return _checked(*read, targetless, checks)
     android, token = message.android, message.token
-    # Only elsewhere are there numbers, which can be written in many ways, and free JSON.
+    # Only elsewhere are there numbers that can be written in many ways (a priority is 0 or 1) and free JSON.
     simple = (
         message.apns is None
         and message.webpush is None

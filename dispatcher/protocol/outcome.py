@@ -20,7 +20,7 @@ _NO_RESULT, _NO_ATTRIBUTES = _BLANK.result, _BLANK.attributes
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
-    """One outcome as a JSON object, empty fields left out; the script that settles joins them with commas."""
+    """One outcome as a JSON object, empty fields left out."""
     if outcome.attributes is not _NO_ATTRIBUTES and not bytes(outcome.attributes):
         outcome.attributes = _NO_ATTRIBUTES
     if outcome.result is not _NO_RESULT and not bytes(outcome.result):

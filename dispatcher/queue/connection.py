@@ -263,7 +263,8 @@ def _client(address: Address, timeout: float) -> Any:  # the client's own method
 class _Packing:
     """A connection that writes a command by one call of hiredis.
 
-    The client does so in Python, for each argument apart: of the settlement of 500 jobs the most expensive part.
+    The client does so in Python, for each argument apart: of the settlement of 500 jobs the most expensive part. The
+    client of a Cluster makes its connections by itself, and keeps its way.
     """
 
     def pack_command(self, *args: Arg) -> list[bytes]:

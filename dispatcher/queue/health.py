@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import msgspec
 
@@ -174,8 +173,4 @@ def _findings(facts: dict[str, str]) -> list[str]:
         )
     if int(facts.get("connected_slaves", 0)) and "min_slaves_good_slaves" not in facts:
         findings.append("min-replicas-to-write is 0: a failover may lose accepted jobs; set it to 1")
-    if find_spec("hiredis") is None:
-        findings.append(
-            "the hiredis parser is missing: reading is ten times slower; pip install 'redis[hiredis]'"
-        )
     return findings
