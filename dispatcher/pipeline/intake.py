@@ -44,12 +44,11 @@ PROBE_READ = 5
 BLOCK_MS = 250
 """How long the listener waits at a time: it learns of newly quiet streams, of pauses and of a drain after that."""
 
-POLL_S = 0.01
-"""How long the reader lets a stream rest that it has just emptied, so that a trickle comes in handfuls."""
+POLL_S = 0.005
+"""How long the reader lets a stream rest that it has just emptied, so that a trickle comes in handfuls.
 
-HANDFUL = 40
-HANDFUL_POLL_S = 0.004
-"""How long it lets one rest that gave so many entries: more come soon, and this wait is part of a message's way."""
+The same whatever it gave: whoever rested for less where more came would take ever more of it from the other workers.
+"""
 
 ERROR_REST_S = 0.5
 """After a failed read, before the next."""
@@ -288,8 +287,7 @@ class Intake:
                     entries = await self._queue.read(project.id, stream, count)
                     self._succeeded()
                     if len(entries) < count:
-                        rest = POLL_S if len(entries) < HANDFUL else HANDFUL_POLL_S
-                        self._rest_until[key] = loop.time() + rest
+                        self._rest_until[key] = loop.time() + POLL_S
                         if not entries:
                             self._quiet.add(key)
                     entries = self._settling.recall.unheld(loop.time(), project.held[stream], entries)

@@ -209,7 +209,8 @@ async def test_workers_in_flow_over_tls_with_certificates_on_both_sides(with_tls
     await stage.emulator.script(latency=0.3)
     cert, key = authority.sign("worker")
     tls = {"redis_ca_file": authority.ca, "redis_cert_file": cert, "redis_key_file": key}
-    first, second = await stage.crew(2, max_concurrent_requests=4, batch_size=50, **tls)
+    # So little at a time that each has its part, whoever reads first.
+    first, second = await stage.crew(2, max_concurrent_requests=4, batch_size=50, max_in_flight=400, **tls)
     await stage.produce(3000)
     await until(stage.emulator.accepted)
     second.redis.reset()
