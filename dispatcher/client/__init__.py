@@ -7,6 +7,8 @@
     blocking_readers.py   SyncOutcomeReader, SyncOutcomeGroupReader: both without asyncio
     upstream.py   UpstreamReader: what devices sent, and delivery receipts
     letters.py    DeadLetters: what was rejected or given up; replay, purge
+    records.py    RecordReader: a place in a stream of records, for the two readers
+    connected.py  Connected: closes the connection, for all but the group's reader
 
 Any language can do the same with a Redis client: the README describes keys and fields. Importing this package
 brings neither an HTTP client nor Google's libraries.

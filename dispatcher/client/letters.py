@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from types import TracebackType
 from typing import Self, Unpack
 from uuid import uuid4
 
 import msgspec
 
+from dispatcher.client.connected import Connected
 from dispatcher.protocol.letter import DeadLetter, decode_letter, replay_state
 from dispatcher.queue.address import Login
 from dispatcher.queue.letters import Replay
@@ -96,7 +96,7 @@ class Replayed(msgspec.Struct):
     gone: int = 0
 
 
-class DeadLetters:
+class DeadLetters(Connected):
     """The dead letters of the projects of one namespace.
 
     Args:
@@ -111,18 +111,6 @@ class DeadLetters:
         """With a connection of its own, which is made at the first call (see `Producer.at`)."""
         consumer = f"letters-{uuid4().hex[:12]}"
         return cls(Queue.at(redis_url, consumer=consumer, namespace=namespace, **login))
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._queue.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def projects(self) -> list[str]:
         """The projects that have dead letters."""

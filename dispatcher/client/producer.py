@@ -16,12 +16,12 @@ import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 from uuid import uuid4
 
 import msgspec
 
+from dispatcher.client.connected import Connected
 from dispatcher.client.jobs import LIMITS, JobOptions, Message, Multicast, Page, check_place, many, one
 from dispatcher.errors import QueueBusy, QueueUnavailable
 from dispatcher.model import JobState, Lane
@@ -79,7 +79,7 @@ class Enqueued(msgspec.Struct):
     ids: list[str] = []
 
 
-class Producer:
+class Producer(Connected):
     """Puts jobs into the lanes of any project.
 
     Nothing is repeated by itself: when Redis does not answer, a job may or may not be in. Give it a `dedup_key`
@@ -147,18 +147,6 @@ class Producer:
             key_file=key_file,
         )
         return cls(queue, **options)
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._queue.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def send(
         self,

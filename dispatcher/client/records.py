@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import ClassVar, Self, Unpack
 from uuid import uuid4
 
+from dispatcher.client.connected import Connected
 from dispatcher.queue.address import Login
 from dispatcher.queue.keys import Which
 from dispatcher.queue.reading import Entry
@@ -15,7 +15,7 @@ BLOCK_MS = 5000
 """How long one read waits at the server."""
 
 
-class RecordReader:
+class RecordReader(Connected):
     """Reads a stream of records of one project from a place on.
 
     Args:
@@ -49,18 +49,6 @@ class RecordReader:
         consumer = f"reader-{uuid4().hex[:12]}"
         queue = Queue.at(redis_url, consumer=consumer, namespace=namespace, **login)
         return cls(queue, project, after)
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._queue.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def skip_to_end(self) -> None:
         """Go on with what is written from now on."""
