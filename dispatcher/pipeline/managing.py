@@ -121,10 +121,9 @@ class Managing:
         self, project: Project, errands: Errands, batch: Batch, grant: Grant
     ) -> Finished | None:
         """Carry out what may be carried out now; None: the batch waits again."""
-        if batch.epoch != project.lease.epoch:
-            batch = await self._settling.still_mine(project, batch)
-            if not batch.jobs:
-                return None
+        batch = await self._settling.still_mine(project, batch)
+        if not batch.jobs:
+            return None
         presets = await self._set_aside(project, batch, grant)
         finished = await self._calling.exchange(
             project,

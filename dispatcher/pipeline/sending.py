@@ -223,10 +223,9 @@ class Sending:
 
     async def _exchange(self, project: Project, batch: Batch, need: int, grant: Grant) -> Finished | None:
         """Send what may go now and gather the answers; None: the batch waits again."""
-        if batch.epoch != project.lease.epoch:
-            batch = await self._settling.still_mine(project, batch)
-            if not batch.jobs:
-                return None
+        batch = await self._settling.still_mine(project, batch)
+        if not batch.jobs:
+            return None
         presets = await self._set_aside(project, batch, grant)
         finished = await self._calling.exchange(
             project,

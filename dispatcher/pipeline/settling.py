@@ -161,8 +161,10 @@ class Settling:
         return Disposition(Action.PAUSE_PROJECT, delay=delay, counted=False)
 
     async def still_mine(self, project: Project, batch: Batch) -> Batch:
-        """What is left of a batch that was read under an earlier lease: others may have taken its entries over."""
+        """What is left of a batch: of one that was read under an earlier lease, others may have taken entries over."""
         epoch = project.lease.epoch
+        if batch.epoch == epoch:
+            return batch
         ids = [job.entry_id for job in batch.jobs]
         mine = await self.insist(lambda: self._queue.still_mine(project.id, batch.stream, ids))
         jobs = [job for job in batch.jobs if job.entry_id in mine]
