@@ -137,7 +137,8 @@ async def test_nothing_is_sent_before_its_time(wire, desk, emulator):
     await desk.add(message={"token": "now"})
     await desk.outcomes(2)
     arrived = {a["target"]: a["time"] for a in emulator.arrivals()}
-    assert max(arrived["now"], at) <= arrived["later"]
+    assert "now" in arrived
+    assert at <= arrived["later"]
 
 
 async def test_a_job_from_the_due_stream_goes_on_where_it_was(wire, desk):

@@ -78,7 +78,7 @@ async def test_a_suspect_of_three_deaths_is_alone_even_if_the_lease_lapses_while
     await desk.add(message={"token": "slow"})
     await serve(lease_s=1)
     await desk.until(lambda: _taken_over(desk, suspect))
-    assert [a["target"] for a in emulator.arrivals()] == ["slow"]
+    assert [a["target"] for a in await desk.until(emulator.arrivals)] == ["slow"]
     # A lapse asks for reconciliation, which must not find the suspect forgotten and send it at once.
     [lease] = [key async for key in desk.redis.scan_iter(desk.key("lease:*"))]
     await desk.redis.delete(lease)
