@@ -153,14 +153,16 @@ async def test_every_kind_of_failure_shows_no_secret(wire, spawn, desk, emulator
     )
     desks = [type(desk)(desk.redis, project) for project in (FIRST, SECOND, THIRD)]
     for each in desks:
-        for token in [*TOKENS, ODD]:
-            await each.add(message={"token": token})
+        # A page instead of an answer pauses the project: what is refused, and all answers by one job, are before that.
         await each.add(message={"token": TOKENS[0], "topic": "two-targets"})
         await each.add(message={"token": TOKENS[0], TOKENS[1]: "unknown field"})
         await each.add(message={"token": TOKENS[0], "data": {"k": {"nested": TOKENS[1]}}})
         await each.add(message=f'{{"token": "{TOKENS[0]}"')
         await each.add(tokens=json.dumps(TOKENS), message={"token": TOKENS[3]})
-    await desk.until(lambda: _count(desks[0], 20), 30)
+        await each.add(tokens=json.dumps([*TOKENS, ODD]), message={"data": {"a": "b"}})
+        for token in [*TOKENS, ODD]:
+            await each.add(message={"token": token})
+    await desk.until(lambda: _count(desks[0], 43), 30)
     await desk.until(desks[1].control, 30)
     await desk.until(lambda: _count(desks[2], 4), 30)
     await desk.until(lambda: worker.said("credentials_failed"))
