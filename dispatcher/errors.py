@@ -105,3 +105,23 @@ class ProtocolError(DispatcherError):
 
 class MultipartError(ProtocolError):
     """A multipart/mixed body cannot be read at all (no boundary, no part)."""
+
+
+def untie(error: BaseException) -> None:
+    """Forget the frames that an exception and its causes came through, and what these hold.
+
+    Libraries keep an exception in local variables of the frames that raised it: a circle, in which a request lies until
+    the garbage collector comes by, 2 MB each while a server is away.
+
+    Args:
+        error: one that is dealt with; what it says stays.
+    """
+    chain = [error]
+    for one in chain:
+        one.__traceback__ = None
+        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        chain += [
+            other
+            for other in (one.__cause__, one.__context__, *inner)
+            if other is not None and other not in chain
+        ]

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from dispatcher.errors import QueueError
+from dispatcher.errors import QueueError, untie
 from dispatcher.queue.address import Address
 from dispatcher.queue.clock import RedisClock
 from dispatcher.queue.faults import REDIS_ERRORS, is_missing_group, is_missing_script, kind, mapped
@@ -119,6 +119,7 @@ class Server(ABC):
     def failed(self, error: Exception) -> QueueError:
         """Our error for one of the client's, counted."""
         ours = mapped(error)
+        untie(error)
         # The exceptions are how a stream says that nobody has used it yet.
         if not is_missing_group(ours) and "no such key" not in str(ours):
             self.errors[kind(ours)] += 1
@@ -191,6 +192,7 @@ class DirectServer(Server):
             except REDIS_ERRORS as error:
                 if not is_missing_script(error):
                     raise
+                untie(error)
             self.commands += 1
             return await self._client.execute_command("EVAL", script.source, *tail)
         except REDIS_ERRORS as error:

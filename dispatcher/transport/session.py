@@ -20,6 +20,7 @@ import msgspec
 from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
+from dispatcher.errors import untie
 from dispatcher.model import SendError
 from dispatcher.transport.route import DIRECT, Route
 from dispatcher.transport.wire import MaySend, always, not_sent, unknown_fate
@@ -212,6 +213,7 @@ class Session:
             return _answer(answer, pieces)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is one call that failed; the worker has others
             why = self._why(error, limit, timeout_s)
+            untie(error)
             if answer is None:
                 return _Failed(why, dead=isinstance(error, _DEAD_CONNECTION))
             return _answer(answer, pieces, why)

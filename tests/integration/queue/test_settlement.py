@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
+import sys
 
 import pytest
 
@@ -221,6 +223,23 @@ async def test_a_full_redis_is_drained(queue, redis_client):
     assert (await queue.renew([P], 30)).lost == set()
     assert await queue.read(P, "normal", 10) == []
     await queue.create_group(P, "bulk")
+
+
+async def test_what_redis_refuses_is_not_kept_for_the_collector(queue, redis_client):
+    """Settlements of 2 MB are repeated while Redis refuses them, and nothing may run that collects garbage."""
+    await redis_client.set(OUTCOMES, "of another type")
+    [entry] = await take(queue, redis_client, 1)
+    outcomes = b"[" + outcome(entry) + b" " * 5000 + b"]"
+    gc.collect()
+    gc.disable()
+    try:
+        held = sys.getrefcount(outcomes)
+        for _ in range(3):
+            with pytest.raises(QueueMisconfigured):
+                await queue.settle_accepted(P, "normal", 1, [entry], outcomes)
+        assert sys.getrefcount(outcomes) == held
+    finally:
+        gc.enable()
 
 
 async def test_a_server_that_forgot_its_scripts_is_told_again(queue, redis_client):

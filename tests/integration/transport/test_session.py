@@ -1,8 +1,10 @@
 """One POST over real sockets: every way it can fail is a value that says what is known of the messages."""
 
 import asyncio
+import gc
 import socket
 import ssl
+import sys
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -392,6 +394,36 @@ async def test_a_caller_that_is_cancelled_leaves_no_connection_behind(session, s
         await asyncio.wait([calling])
         assert calling.cancelled()
         assert session.connections == 0
+
+
+@pytest.mark.parametrize("failure", ["refused", "hung up", "timed out", "cut", "no HTTP"])
+async def test_a_failed_request_leaves_nothing_for_the_collector(session, serve, whole, failure) -> None:
+    """Libraries tie exceptions to the frames they came through: megabytes, where a server is away for seconds."""
+
+    def cut(it) -> None:
+        it.say(whole(b"12345")[:-2])
+        it.hang_up()
+
+    behave = {
+        "hung up": lambda it: it.hang_up(),
+        "timed out": lambda it: None,
+        "cut": cut,
+        "no HTTP": lambda it: it.say(b"SSH-2.0\r\n\r\n"),
+    }
+    body = b"{" + b" " * 5000 + b"}"
+    gc.collect()
+    gc.disable()
+    try:
+        held = sys.getrefcount(body)
+        if failure == "refused":
+            await post(session, f"http://127.0.0.1:{closed_port()}", body)
+        else:
+            async with serve(behave[failure]) as peer:
+                await post(session, peer.url, body, 0.2 if failure == "timed out" else LONG)
+                assert len(peer.exchanges) == 1
+        assert sys.getrefcount(body) == held
+    finally:
+        gc.enable()
 
 
 async def test_a_session_is_used_inside_its_with(serve, whole) -> None:
