@@ -74,8 +74,8 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return found
 
 
-def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | None:
-    """The HTTP/2 connections of a project; None: its `v1` speaks HTTP/1.1.
+def make_http2(settings: ProjectSettings, sessions: Sessions, observe: Observe) -> Http2Transport | None:
+    """The HTTP/2 side of a project's `v1`; None: it speaks HTTP/1.1.
 
     Raises:
         SettingsError: its CA file will not do.
@@ -88,13 +88,10 @@ def make_http2(settings: ProjectSettings, observe: Observe) -> Http2Transport | 
     if not only and (plain or urlsplit(route.proxy).scheme == "https"):
         # Without TLS nothing says that a server has HTTP/2; and through a TLS proxy only aiohttp goes.
         return None
+    endpoint = settings.fcm_endpoint
+    pool = sessions.http2(endpoint, route, only=only, most_requests=settings.concurrency("v1"))
     return Http2Transport(
-        settings.fcm_endpoint,
-        Timeouts(settings.request_timeout_s, settings.topic_timeout_s),
-        observe,
-        most_requests=settings.concurrency("v1"),
-        route=route,
-        only=only,
+        pool, endpoint, Timeouts(settings.request_timeout_s, settings.topic_timeout_s), observe
     )
 
 
@@ -205,9 +202,9 @@ class Outfitter:
                 )
             signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))
-        http2 = make_http2(settings, self._observe)
-        if http2 is not None:
-            self._sessions.adopt(http2)
+        http2 = make_http2(settings, self._sessions, self._observe)
+        ceiling = self._sessions.streams if http2 is not None else self._sessions.requests
+        ceiling.fit(settings.concurrency("v1"))
         transport: Transport
         if settings.transport == "xmpp":
             transport = xmpp = make_xmpp(settings, self._observe)
@@ -216,7 +213,7 @@ class Outfitter:
             transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
         errands = make_errands(settings, session, self._observe, credential, key)
-        return Project(settings, transport, credential, errands, key, signer=signer)
+        return Project(settings, transport, credential, errands, key, signer=signer, ceiling=ceiling)
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

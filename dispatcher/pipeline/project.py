@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from dispatcher.model import STREAMS, Batch, Stream
 from dispatcher.pipeline.errands import Errands
-from dispatcher.policy.concurrency import Concurrency
+from dispatcher.policy.concurrency import Ceiling, Concurrency
 from dispatcher.policy.health import Health
 from dispatcher.policy.lanes import LaneTurns
 from dispatcher.policy.orders import Orders
@@ -97,6 +97,7 @@ class Project:
         credential: its own, which signs requests to the services of today.
         errands: its management jobs.
         signer: what signs its messages, which on a legacy wire is the server key; None: `credential`.
+        ceiling: of what all projects have on the wire over `v1`; None: there is none.
         legacy_key: the server key for legacy services; None: it has none.
     """
 
@@ -109,6 +110,7 @@ class Project:
         legacy_key: SecretFile | None = None,
         *,
         signer: Credential | None = None,
+        ceiling: Ceiling | None = None,
     ) -> None:
         self.id = settings.id
         self.settings = settings
@@ -132,7 +134,8 @@ class Project:
         self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000, parcel_limit)
         # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
         self._concurrency: dict[str, Concurrency] = {
-            wire: Concurrency(settings.concurrency(wire)) for wire in WIRES
+            wire: Concurrency(settings.concurrency(wire), ceiling=ceiling if wire == "v1" else None)
+            for wire in WIRES
         }
         self.reading_turns = LaneTurns()
         self.sending_turns = LaneTurns()

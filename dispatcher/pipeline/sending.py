@@ -21,6 +21,7 @@ from dispatcher.pipeline.ordering import hindered
 from dispatcher.pipeline.project import BURST_S, Project
 from dispatcher.pipeline.settling import Finished, Settling
 from dispatcher.policy.asking import wait_to_ask
+from dispatcher.policy.concurrency import Concurrency
 from dispatcher.policy.schedule import passes
 from dispatcher.queue.quota import Grant
 from dispatcher.queue.store import Queue
@@ -108,11 +109,12 @@ class Sending:
                 waiting.popleft()
                 project.sending_turns.charge(batch.stream, batch.size)
                 need = self._slots(project, batch) or self._wanted(project, batch)
-                project.concurrency.start(need)
+                concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
+                concurrency.start(need)
                 if batch.broadcast:
                     project.broadcasts += need
                 self.on_the_wire += 1
-                sends.create_task(self._send(project, batch, need, grant))
+                sends.create_task(self._send(project, batch, concurrency, need, grant))
 
     def _choose(self, project: Project) -> deque[Batch] | None:
         """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""
@@ -134,7 +136,7 @@ class Sending:
 
     def _wanted(self, project: Project, batch: Batch) -> int:
         """Request slots that `batch` can use: as many as it has requests, and no more than there are."""
-        most = project.concurrency.limit
+        most = project.concurrency.reach
         if batch.broadcast:
             most = min(most, project.settings.topic_concurrency)
         return min(project.transport.requests(batch), most)
@@ -207,9 +209,10 @@ class Sending:
         project.paused_until = max(project.paused_until, grant.open_until, grant.now + 1.0)
         await self._settling.put_back(project)
 
-    async def _send(self, project: Project, batch: Batch, need: int, grant: Grant) -> None:
+    async def _send(
+        self, project: Project, batch: Batch, concurrency: Concurrency, need: int, grant: Grant
+    ) -> None:
         """Everything about one batch from admission to settling's queue."""
-        concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
         try:
             finished = await self._exchange(project, batch, need, grant)
         finally:

@@ -3,6 +3,8 @@
 The limit starts at its most (the circuit ramps a project up, not this), is halved when the project is told "too
 fast" on a broad front (`health`), and grows by one with every round of as many successes as it allows requests. So
 several workers on one project find their shares of what FCM grants without talking to each other.
+
+What all projects of a worker have on the wire together has a ceiling besides, where requests cost memory: connections.
 """
 
 from __future__ import annotations
@@ -14,8 +16,50 @@ HALVING_WINDOW = 10.0
 """Seconds after a halving in which there is no other: the answers that caused it are still coming in."""
 
 
+EIGHT_NINTHS = 8, 9
+"""Of what the others leave under a ceiling: alone a project gets nearly all, twenty get equal parts and leave next to
+nothing, and there is always some for one that begins. Dynamic thresholds, as in switches that share a buffer (Choudhury
+and Hahne, 1998): nobody has to know who is active."""
+
+LEAST_SHARE = 40
+"""One part in so many may be had by every project, whatever the others have: they were there first."""
+
+
+def share_of(left: int) -> int:
+    """What one may have of what the others leave."""
+    part, whole = EIGHT_NINTHS
+    return left * part // whole
+
+
+class Ceiling:
+    """What all projects of a worker may have on the wire together, over one kind of connection.
+
+    Attributes:
+        most: requests; for a moment more, by what each may have at least.
+        running: requests on the wire.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.running = 0
+
+    def fit(self, limit: int) -> None:
+        """Be high enough for a project that may have so many requests on the wire, where it is alone."""
+        part, whole = EIGHT_NINTHS
+        self.most = max(self.most, -(-limit * whole // part))
+
+    def share(self, running: int) -> int:
+        """Requests that a project may have now that has this many."""
+        return max(1, self.most // LEAST_SHARE, share_of(self.most - (self.running - running)))
+
+
 class Concurrency:
     """The requests of one project on one transport.
+
+    Args:
+        most: the configured limit.
+        halving_window: seconds after a halving without another.
+        ceiling: of all projects on this transport; None: it has none.
 
     Attributes:
         most: the configured limit.
@@ -23,26 +67,38 @@ class Concurrency:
         running: requests on the wire.
     """
 
-    def __init__(self, most: int, halving_window: float = HALVING_WINDOW) -> None:
+    def __init__(
+        self, most: int, halving_window: float = HALVING_WINDOW, ceiling: Ceiling | None = None
+    ) -> None:
         self.most = most
         self.limit = most
         self.running = 0
         self._halving_window = halving_window
+        self._ceiling = ceiling
         self._halved_at: float | None = None
         self._successes = 0
+
+    @property
+    def reach(self) -> int:
+        """Requests that a batch of this project can have at most: its limit, or its share of the worker's ceiling."""
+        return self.limit if self._ceiling is None else min(self.limit, self._ceiling.share(self.running))
 
     def free(self, *, high: bool) -> int:
         """Requests that may be started now; only the high lane may use the last tenth."""
         limit = self.limit if high else self.limit - self.limit // HIGH_TENTH
-        return max(0, limit - self.running)
+        return max(0, min(limit, self.reach) - self.running)
 
     def start(self, requests: int = 1) -> None:
         """Book requests that go out."""
         self.running += requests
+        if self._ceiling is not None:
+            self._ceiling.running += requests
 
     def finish(self, requests: int = 1) -> None:
         """Book requests that came back, in whatever way."""
         self.running -= requests
+        if self._ceiling is not None:
+            self._ceiling.running -= requests
 
     def succeeded(self, requests: int = 1) -> None:
         """Learn of requests that were answered and not throttled."""

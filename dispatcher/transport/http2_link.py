@@ -83,6 +83,11 @@ class Link(asyncio.BufferedProtocol):
         return self._core.room
 
     @property
+    def streams(self) -> int:
+        """Requests that the server takes at a time."""
+        return self._core.max_streams
+
+    @property
     def _suspect(self) -> bool:
         """A sign of life was asked for, and nothing came since."""
         return self._core.unanswered_ping and self._pinged_at >= self._heard

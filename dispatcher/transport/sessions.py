@@ -1,18 +1,34 @@
-"""All connections of a worker: sessions by route, and the HTTP/2 and XMPP pools of the projects."""
+"""All connections of a worker: sessions and HTTP/2 pools, which projects share, and the XMPP pools of the projects.
+
+What projects share they must not take from each other: their requests have a common ceiling, of which each has a share.
+"""
 
 from __future__ import annotations
 
 import weakref
 from contextlib import AsyncExitStack
+from itertools import chain
 from types import TracebackType
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 
+from dispatcher.policy.concurrency import Ceiling
+from dispatcher.protocol.http2.connection import USUAL_STREAMS
+from dispatcher.transport.http2_connect import Place
+from dispatcher.transport.http2_pool import Http2Pool
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
 
+MOST_REQUESTS = 1125
+"""Single requests of a worker over HTTP/1.1, each of which takes a connection: 1,000 for a project that is alone."""
+
+MOST_STREAMS = 3375
+"""Requests of a worker over HTTP/2: 3,000 for a project that is alone. 34 connections of 100 streams: at 50 ms to the
+server that is more than a core can send."""
+
 
 class Pool(Protocol):
-    """A project's own connections: those of HTTP/2 or XMPP."""
+    """Connections over HTTP/2, or a project's own over XMPP."""
 
     @property
     def connections(self) -> int:
@@ -27,13 +43,20 @@ class Pool(Protocol):
 
 
 class Sessions:
-    """Sessions by route, opened when they are first asked for, and pools; an async context manager that closes them.
+    """Sessions and pools, opened when they are first asked for; an async context manager that closes them.
 
-    Projects with equal routes share a session.
+    Projects with equal routes share a session, and those with the same endpoint besides an HTTP/2 pool.
+
+    Attributes:
+        requests: what all projects may have on the wire as single requests over HTTP/1.1.
+        streams: the same over HTTP/2.
     """
 
     def __init__(self) -> None:
+        self.requests = Ceiling(MOST_REQUESTS)
+        self.streams = Ceiling(MOST_STREAMS)
         self._open: dict[Route, Session] = {}
+        self._http2: dict[tuple[str, str, Route, bool], Http2Pool] = {}
         # Weak: the pool of a project that is served no more goes with it, once its connections have idled out.
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._stack = AsyncExitStack()
@@ -44,8 +67,9 @@ class Sessions:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pool in list(self._pools):
+        for pool in self._all_pools():
             await pool.aclose()
+        self._http2.clear()
         self._open.clear()
         await self._stack.aclose()
 
@@ -60,6 +84,27 @@ class Sessions:
             session = self._open[route] = await self._stack.enter_async_context(Session(route))
         return session
 
+    def http2(self, endpoint: str, route: Route, *, only: bool, most_requests: int) -> Http2Pool:
+        """The HTTP/2 connections to an endpoint.
+
+        Args:
+            endpoint: base URL.
+            route: the way there.
+            only: nothing but HTTP/2 will do.
+            most_requests: what the project that asks may have on the wire.
+
+        Raises:
+            SettingsError: the route's CA file will not do.
+        """
+        self.streams.fit(most_requests)
+        url = urlsplit(endpoint)
+        key = (url.scheme, url.netloc, route, only)
+        pool = self._http2.get(key)
+        if pool is None:
+            pool = self._http2[key] = Http2Pool(Place.of(endpoint, route, only_http2=only), 0, only=only)
+        pool.most_links = max(pool.most_links, -(-self.streams.most // USUAL_STREAMS))
+        return pool
+
     def adopt(self, pool: Pool) -> None:
         """Count a project's own connections, cut them off and close them with the rest."""
         self._pools.add(pool)
@@ -68,11 +113,14 @@ class Sessions:
     def connections(self) -> int:
         """Open connections of all of them."""
         of_sessions = sum(session.connections for session in self._open.values())
-        return of_sessions + sum(pool.connections for pool in self._pools)
+        return of_sessions + sum(pool.connections for pool in self._all_pools())
 
     def cut_off(self) -> None:
         """Stop waiting for answers, on all of them (see `Session.cut_off`)."""
         for session in self._open.values():
             session.cut_off()
-        for pool in self._pools:
+        for pool in self._all_pools():
             pool.cut_off()
+
+    def _all_pools(self) -> list[Pool]:
+        return list(chain(self._http2.values(), self._pools))

@@ -41,7 +41,7 @@ class Connection:
         self._streams = Streams()
         self._requests = Requests(self._streams)
         self._answers = Answers(self._streams)
-        self._max_streams = USUAL_STREAMS
+        self.max_streams = USUAL_STREAMS
         self._last_processed = frames.MAX_STREAM_ID
         self._buffer = b""
         # The preface ends with SETTINGS, and more may follow at once (3.4).
@@ -77,7 +77,7 @@ class Connection:
         """
         if self.draining or not self.settled or self._requests.window <= 0:
             return 0
-        return max(0, self._max_streams - len(self._streams.open))
+        return max(0, self.max_streams - len(self._streams.open))
 
     def take(self) -> bytes:
         """What is to be sent, in order; b"" if nothing is."""
@@ -227,7 +227,7 @@ class Connection:
     def _obey(self, key: int, value: int) -> None:
         """One setting (6.5.2); unknown ones are ignored."""
         if key == Setting.MAX_CONCURRENT_STREAMS:
-            self._max_streams = value
+            self.max_streams = value
         elif key == Setting.MAX_FRAME_SIZE:
             if not frames.MAX_FRAME <= value < 1 << 24:
                 raise PeerError(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes")

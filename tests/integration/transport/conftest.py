@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dispatcher.model import Batch, Job
+from dispatcher.transport.http2 import Http2Transport
+from dispatcher.transport.http2_connect import Place
+from dispatcher.transport.http2_link import Patience
+from dispatcher.transport.http2_pool import Http2Pool
+from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
+from dispatcher.transport.wire import Observe, Timeouts
 
 
 class Exchange:
@@ -322,3 +328,27 @@ def tls_emulator(running_tls_emulator: Emulator) -> Emulator:
 def emulator(running_emulator: Emulator) -> Emulator:
     running_emulator.reset()
     return running_emulator
+
+
+@pytest.fixture
+async def http2_to(certificate):
+    """`http2_to(url, observe, ...)`: an `Http2Transport` with a pool of its own, closed at the end."""
+    made = []
+
+    def make(
+        url: str,
+        observe: Observe,
+        *,
+        timeout_s: float = 10.0,
+        links: int = 1,
+        only: bool = False,
+        route: Route | None = None,
+        patience: Patience | None = None,
+    ) -> Http2Transport:
+        route = route or Route(ca_file=str(certificate.cert))
+        made.append(Http2Pool(Place.of(url, route, only_http2=only), links, only=only, patience=patience))
+        return Http2Transport(made[-1], url, Timeouts(timeout_s, timeout_s), observe)
+
+    yield make
+    for pool in made:
+        await pool.aclose()

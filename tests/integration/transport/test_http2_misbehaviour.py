@@ -19,7 +19,6 @@ from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.http2_link import PINGS, Patience
 from dispatcher.transport.route import Route
 from dispatcher.transport.sessions import Sessions
-from dispatcher.transport.wire import Timeouts
 
 ANSWER = b'{"name":"projects/demo/messages/0:1"}'
 
@@ -141,18 +140,9 @@ def scripted(listen):
 
 
 @pytest.fixture
-async def pool(certificate):
-    made = []
-
-    def make(url: str, *, timeout_s: float = 10.0, most_requests: int = 100, **options) -> Http2Transport:
-        options.setdefault("route", Route(ca_file=str(certificate.cert)))
-        timeouts = Timeouts(timeout_s, timeout_s)
-        made.append(Http2Transport(url, timeouts, lambda *_: None, most_requests=most_requests, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        await one.aclose()
+def pool(http2_to):
+    """`pool(url, **options)`: an `Http2Transport`, closed at the end."""
+    return lambda url, **options: http2_to(url, lambda *_: None, **{"links": 1} | options)
 
 
 async def send(transport, batch, at_once: int = 1000):
@@ -165,7 +155,7 @@ def fates(responses) -> Counter[str]:
 
 def call_of(transport: Http2Transport):
     """The responses of its only batch, as far as they have come."""
-    (call,) = transport._running
+    (call,) = transport.pool._running
     return call.responses
 
 
@@ -241,7 +231,7 @@ async def test_a_server_that_leaves_after_each_request_gets_no_pile_of_connectio
     async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as server:
         transport = pool(server.url)
         assert fates(await send(transport, batch_of(*many(20)))) == {"accepted": 20}
-        assert transport.opened == server.connections == 20
+        assert transport.pool.opened == server.connections == 20
 
 
 async def test_a_cut_connection_leaves_each_message_its_own_fate(scripted, pool, batch_of) -> None:
@@ -416,11 +406,11 @@ async def test_the_end_of_a_drain_leaves_each_message_its_own_fate(scripted, poo
             answered.set()
 
     async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 10}) as server:
-        transport = pool(server.url)
+        transport = pool(server.url, links=2)
         sending = asyncio.ensure_future(send(transport, batch_of(*many(30)), at_once=10))
         await answered.wait()
         await until(lambda: sum(not r.error and bool(r.message_id) for r in call_of(transport)) == 4)
-        transport.cut_off()
+        transport.pool.cut_off()
         found = fates(await sending)
         assert found["accepted"] == 4
         assert found[Fate.UNKNOWN] == 10
@@ -432,7 +422,7 @@ async def test_the_workers_sessions_count_cut_off_and_close_the_pools(scripted, 
     async with scripted(well) as server:
         transport = pool(server.url)
         async with Sessions() as sessions:
-            sessions.adopt(transport)
+            sessions.adopt(transport.pool)
             await send(transport, batch_of("a"))
             assert sessions.connections == 1
             sessions.cut_off()
@@ -444,12 +434,12 @@ async def test_an_unused_connection_is_closed_and_an_old_one_replaced(scripted, 
     async with scripted(well) as server:
         transport = pool(server.url, patience=Patience(idle_s=0.1))
         await send(transport, batch_of("a"))
-        await until(lambda: not transport.connections)
+        await until(lambda: not transport.pool.connections)
         await send(transport, batch_of("a"))
         assert server.connections == 2
         old = pool(server.url, patience=Patience(age_s=0.2))
         await send(old, batch_of("a"))
-        await until(lambda: old._links[0].retired if old._links else True)
+        await until(lambda: old.pool._links[0].retired if old.pool._links else True)
         assert fates(await send(old, batch_of("a"))) == {"accepted": 1}
         assert server.connections == 4
 
@@ -466,13 +456,13 @@ async def test_a_cancelled_send_leaves_nothing_behind(scripted, pool, batch_of) 
         await began.wait()
         sending.cancel()
         await asyncio.wait([sending])
-        assert not transport._running
-        assert sum(link.busy for link in transport._links) == 0
+        assert not transport.pool._running
+        assert sum(link.busy for link in transport.pool._links) == 0
 
 
 async def test_connections_are_opened_one_after_the_other_as_needed(scripted, pool, batch_of) -> None:
     async with scripted(well, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as server:
-        transport = pool(server.url, most_requests=300)
+        transport = pool(server.url, links=3)
         await send(transport, batch_of(*"abc"))
         assert server.connections == 1
         assert fates(await send(transport, batch_of(*many(500)))) == {"accepted": 500}
@@ -549,7 +539,7 @@ async def test_through_a_proxy(scripted, proxied, pool, batch_of, certificate) -
         assert heads == [
             f"CONNECT localhost:{server.port} HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode()
         ]
-        await transport.aclose()
+        await transport.pool.aclose()
 
 
 async def test_through_a_proxy_that_asks_who_it_is(scripted, proxied, pool, batch_of, certificate) -> None:
@@ -559,7 +549,7 @@ async def test_through_a_proxy_that_asks_who_it_is(scripted, proxied, pool, batc
         assert fates(await send(transport, batch_of("a"))) == {"accepted": 1}
         told = heads[0].partition(b"Proxy-Authorization: Basic ")[2].partition(b"\r\n")[0]
         assert base64.b64decode(told) == b"us@er:p:w"
-        await transport.aclose()
+        await transport.pool.aclose()
 
 
 @pytest.mark.parametrize(

@@ -23,23 +23,10 @@ def observe(wire: str, status: int, durations: list[float]) -> None:
 
 
 @pytest.fixture
-async def pool(certificate):
+def pool(http2_to):
     """`pool(url, **options)`: an `Http2Transport`, closed at the end."""
     SEEN.clear()
-    made = []
-
-    def make(url: str, *, timeout_s: float = 10.0, most_requests: int = 1000, **options) -> Http2Transport:
-        options.setdefault("route", Route(ca_file=str(certificate.cert)))
-        made.append(
-            Http2Transport(
-                url, Timeouts(timeout_s, timeout_s), observe, most_requests=most_requests, **options
-            )
-        )
-        return made[-1]
-
-    yield make
-    for one in made:
-        await one.aclose()
+    return lambda url, **options: http2_to(url, observe, **{"links": 10} | options)
 
 
 async def send(transport, batch, at_once: int = 1000):
@@ -91,7 +78,7 @@ async def test_nginx_ten_thousand_messages_over_a_few_handshakes(nginx, pool, ba
             assert fates(responses) == {"accepted": 500}
             assert responses[0].message_id == NAME
         assert SEEN == {("v1", 200): 10_000}
-        assert transport.opened <= 10
+        assert transport.pool.opened <= 10
 
 
 @pytest.mark.parametrize(
@@ -134,7 +121,7 @@ async def test_nginx_without_http2_is_spoken_to_over_http1(nginx, pool, batch_of
             v1 = V1Transport(session, nginx.url, Timeouts(), observe, transport)
             for _ in range(2):
                 assert fates(await send(v1, batch_of(*"abc"))) == {"accepted": 3}
-            assert (transport.opened, transport.lacks_http2()) == (0, True)
+            assert (transport.pool.opened, transport.lacks_http2()) == (0, True)
             assert session.connections > 0
     assert SEEN == {("v1", 200): 6}
 
@@ -282,7 +269,7 @@ async def test_node_that_asks_for_http1_gets_it(node, pool, batch_of, certificat
             for _ in range(2):
                 assert fates(await send(v1, batch_of(*map(str, range(20))))) == {"accepted": 20}
     assert transport.lacks_http2()
-    assert transport.opened == 1
+    assert transport.pool.opened == 1
 
 
 # The emulator: granian.
@@ -322,15 +309,17 @@ async def test_the_emulators_faults_are_each_messages_own(
     assert (responses[1].error.fate, responses[1].error.http_status) == (fate, status)
 
 
-async def test_two_projects_have_connections_of_their_own(tls_emulator, pool, batch_of) -> None:
-    # One whose messages are all slow holds all of its streams, and none of the other's.
+async def test_two_projects_share_connections_and_the_slow_one_keeps_within_its_part(
+    tls_emulator, pool, batch_of
+) -> None:
     tls_emulator.put("faults", auth="any", rules=[{"target": "slow", "wire": "v1", "delay": 30.0}])
-    slow, quick = pool(tls_emulator.url, most_requests=20, timeout_s=2.0), pool(tls_emulator.url)
+    slow = pool(tls_emulator.url, links=1, timeout_s=10.0)
+    quick = Http2Transport(slow.pool, tls_emulator.url, Timeouts(), observe)
     held = asyncio.ensure_future(send(slow, batch_of(*["slow"] * 50)))
     await asyncio.sleep(0)
     assert fates(await send(quick, batch_of(*"abcdef"))) == {"accepted": 6}
     assert not held.done()
-    slow.cut_off()
-    found = fates(await held)
-    assert found[Fate.NOT_SENT] >= 30
-    assert found[Fate.UNKNOWN] + found[Fate.NOT_SENT] == 50
+    slow.pool.cut_off()
+    # 20 streams, of which a batch has eight ninths.
+    assert fates(await held) == {Fate.UNKNOWN: 17, Fate.NOT_SENT: 33}
+    assert slow.pool.opened == 1

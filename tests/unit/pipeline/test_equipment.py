@@ -8,6 +8,7 @@ import pytest
 from dispatcher.errors import SettingsError
 from dispatcher.pipeline.equipment import make_http2, make_xmpp
 from dispatcher.settings.model import ProjectSettings
+from dispatcher.transport.sessions import Sessions
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_http2_is_spoken_over_tls_and_where_it_is_asked_for(
         transport=wire,
         **({"proxy": proxy} if proxy else {}),
     )
-    assert (make_http2(settings, print) is not None) is http2
+    assert (make_http2(settings, Sessions(), print) is not None) is http2
 
 
 async def test_xmpp_is_made_of_a_sender_id() -> None:

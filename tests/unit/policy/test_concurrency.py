@@ -1,10 +1,10 @@
 """dispatcher.policy.concurrency"""
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dispatcher.policy.concurrency import Concurrency
+from dispatcher.policy.concurrency import Ceiling, Concurrency
 
 
 def test_a_tenth_is_kept_for_the_high_lane():
@@ -106,3 +106,57 @@ class Wire(RuleBasedStateMachine):
 
 TestWire = Wire.TestCase
 TestWire.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+
+
+def test_alone_under_a_ceiling_a_project_has_its_limit():
+    ceiling = Ceiling(9)
+    ceiling.fit(1000)
+    project = Concurrency(1000, ceiling=ceiling)
+    assert (ceiling.most, project.reach, project.free(high=True)) == (1125, 1000, 1000)
+
+
+def test_who_begins_under_a_full_ceiling_gets_a_little_and_more_as_the_others_finish():
+    ceiling = Ceiling(1125)
+    first, second = Concurrency(1000, ceiling=ceiling), Concurrency(1000, ceiling=ceiling)
+    first.start(1000)
+    assert second.free(high=True) == 125 * 8 // 9
+    second.start(second.free(high=True))
+    assert first.free(high=True) == 0
+    first.finish(500)
+    assert second.free(high=True) + second.running == (1125 - 500) * 8 // 9
+
+
+def test_the_least_share_is_left_whatever_the_others_have():
+    ceiling = Ceiling(1125)
+    for _ in range(30):
+        greedy = Concurrency(1000, ceiling=ceiling)
+        greedy.start(greedy.free(high=True))
+    assert Concurrency(1000, ceiling=ceiling).reach == 1125 // 40
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.booleans()), max_size=400))
+def test_projects_that_finish_and_start_again_stay_under_the_ceiling(steps):
+    """Each starts what it may have and finishes it, in any order."""
+    ceiling = Ceiling(1125)
+    projects = [Concurrency(1000, ceiling=ceiling) for _ in range(20)]
+    for number, starts in steps:
+        project = projects[number]
+        if starts:
+            project.start(project.free(high=True))
+        else:
+            project.finish(project.running)
+        assert ceiling.running == sum(each.running for each in projects)
+        assert ceiling.running <= ceiling.most + 20 * (ceiling.most // 40)
+        assert all(each.reach >= ceiling.most // 40 for each in projects)
+
+
+def test_twenty_that_always_have_work_have_no_more_than_twice_the_mean():
+    ceiling = Ceiling(1125)
+    projects = [Concurrency(1000, ceiling=ceiling) for _ in range(20)]
+    for _ in range(100):
+        for project in projects:
+            project.finish(project.running)
+            project.start(project.free(high=True))
+    mean = ceiling.most / len(projects)
+    assert all(mean / 2 <= project.running <= 2 * mean for project in projects)
+    assert 1000 < ceiling.running <= ceiling.most
