@@ -87,7 +87,8 @@ class ProjectValues(BaseModel):
     )
     max_concurrent_requests: Annotated[int | None, Whole(1, 20_000)] = Field(
         default=None,
-        description="Most requests of a project in flight at once (streams over HTTP/2)",
+        description="Most requests of a project in flight at once (streams over HTTP/2); over `v1` all projects of a worker "
+        "share 1125, or 3375 over HTTP/2, and more where one of them may have more",
         json_schema_extra={"shown": "1000 for `v1`, 100 a connection for `xmpp`, 64 for others"},
     )
     request_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
