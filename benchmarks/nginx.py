@@ -21,6 +21,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from server import ACCESS_TOKEN
 
 GOOGLE_NAMES = ("fcm.googleapis.com", "oauth2.googleapis.com", "accounts.google.com", "www.googleapis.com")
 """Names that some clients know no other address than; they are led to loopback."""
@@ -37,7 +38,7 @@ http {{
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     location ~ /token$ {{  # of OAuth, for clients that cannot do without one
       default_type application/json;
-      return 200 '{{"access_token":"bench","expires_in":3600,"token_type":"Bearer"}}';
+      return 200 '{{"access_token":"{token}","expires_in":3600,"token_type":"Bearer"}}';
     }}
     location / {{
       default_type application/json;
@@ -63,7 +64,7 @@ class Nginx:
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca_file = str(folder / "cert.pem")
         _write_certificate(folder)
-        text = CONF.format(folder=folder, port=self.port, status=self._status)
+        text = CONF.format(folder=folder, port=self.port, status=self._status, token=ACCESS_TOKEN)
         (folder / "nginx.conf").write_text(text)
 
     def connections(self) -> int:

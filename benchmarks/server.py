@@ -37,7 +37,9 @@ def _json(content: bytes) -> bytes:
 
 SENT = b'{"message_id":"0:1731000000333444%5f0e1d2c"}'
 SINGLE = _json(NAME % 1)
-TOKEN = _json(b'{"access_token":"bench","expires_in":3600,"token_type":"Bearer"}')
+ACCESS_TOKEN = "ya29." + "b" * 1019
+"""As long as Google's: it goes with every request."""
+TOKEN = _json(b'{"access_token":"%b","expires_in":3600,"token_type":"Bearer"}' % ACCESS_TOKEN.encode())
 
 
 class Connection(asyncio.Protocol):

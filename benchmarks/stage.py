@@ -16,10 +16,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import redis
 from nginx import Nginx
+from server import ACCESS_TOKEN
 
 HERE = Path(__file__).parent
 GROUP = "dispatcher"
@@ -211,7 +213,6 @@ def worker(
     """
     given: dict[str, object] = {
         "redis_url": redis_url,
-        "credentials": "none",
         "projects": ",".join(projects),
         "fcm_endpoint": endpoint if isinstance(endpoint, str) else endpoint.url,
         "transport": wire.removesuffix("-h2"),
@@ -223,12 +224,16 @@ def worker(
     if isinstance(endpoint, Nginx):
         given["ca_file"] = endpoint.ca_file
     given |= settings
-    environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in given.items()}
-    with process([sys.executable, "-m", "dispatcher", "worker"], **environment) as child:
-        running = Worker(child, int(str(given["http_port"])))
-        running.until(running.ready)
-        time.sleep(IDLE_S)
-        yield running
+    with NamedTemporaryFile("w", suffix=".token") as token:
+        token.write(ACCESS_TOKEN)
+        token.flush()
+        given.setdefault("credentials", f"token-file:{token.name}")
+        environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in given.items()}
+        with process([sys.executable, "-m", "dispatcher", "worker"], **environment) as child:
+            running = Worker(child, int(str(given["http_port"])))
+            running.until(running.ready)
+            time.sleep(IDLE_S)
+            yield running
 
 
 def free_port() -> int:

@@ -107,7 +107,7 @@ class MultipartError(ProtocolError):
     """A multipart/mixed body cannot be read at all (no boundary, no part)."""
 
 
-def untie(error: BaseException) -> None:
+def untie(error: BaseException, outer: BaseException | None = None) -> None:
     """Forget the frames that an exception and its causes came through, and what these hold.
 
     Libraries keep an exception in local variables of the frames that raised it: a circle, in which a request lies until
@@ -115,13 +115,12 @@ def untie(error: BaseException) -> None:
 
     Args:
         error: one that is dealt with; what it says stays.
+        outer: what was being handled when the failed call began (`sys.exception()`): the caller's, and not touched.
     """
     chain = [error]
     for one in chain:
         one.__traceback__ = None
-        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-        chain += [
-            other
-            for other in (one.__cause__, one.__context__, *inner)
-            if other is not None and other not in chain
-        ]
+        members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        for other in (one.__cause__, one.__context__, *members):
+            if other is not None and other is not outer and other not in chain:
+                chain.append(other)

@@ -11,6 +11,7 @@ from dispatcher.errors import SettingsError
 from dispatcher.pipeline.errands import Errands
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.store import login_of
+from dispatcher.policy.concurrency import Ceiling
 from dispatcher.queue.address import parse_url
 from dispatcher.settings import ProjectSettings, Settings
 from dispatcher.telemetry.metrics import Metrics, status_class
@@ -89,7 +90,7 @@ def make_http2(settings: ProjectSettings, sessions: Sessions, observe: Observe) 
         # Without TLS nothing says that a server has HTTP/2; and through a TLS proxy only aiohttp goes.
         return None
     endpoint = settings.fcm_endpoint
-    pool = sessions.http2(endpoint, route, only=only, most_requests=settings.concurrency("v1"))
+    pool = sessions.http2(endpoint, route, only=only)
     return Http2Transport(
         pool, endpoint, Timeouts(settings.request_timeout_s, settings.topic_timeout_s), observe
     )
@@ -185,6 +186,14 @@ class Outfitter:
         for project in self._settings.tabled_projects:
             await self._sessions.over(route_of(self._settings.project(project)))
 
+    def _ceilings(self, settings: ProjectSettings) -> dict[str, Ceiling]:
+        if settings.transport not in ("v1", "auto"):
+            return {}
+        found = {"v1": self._sessions.requests, "v1-h2": self._sessions.streams}
+        for ceiling in found.values():
+            ceiling.fit(settings.concurrency("v1"))
+        return found
+
     async def make(self, project: str) -> Project:
         """A project that has a credential.
 
@@ -203,8 +212,6 @@ class Outfitter:
             signer = FileToken(key)
         session = await self._sessions.over(route_of(settings))
         http2 = make_http2(settings, self._sessions, self._observe)
-        ceiling = self._sessions.streams if http2 is not None else self._sessions.requests
-        ceiling.fit(settings.concurrency("v1"))
         transport: Transport
         if settings.transport == "xmpp":
             transport = xmpp = make_xmpp(settings, self._observe)
@@ -213,7 +220,9 @@ class Outfitter:
             transport = make_transport(settings, session, self._observe, http2)
         credential = self._keyring.credentials[project]
         errands = make_errands(settings, session, self._observe, credential, key)
-        return Project(settings, transport, credential, errands, key, signer=signer, ceiling=ceiling)
+        return Project(
+            settings, transport, credential, errands, key, signer=signer, ceilings=self._ceilings(settings)
+        )
 
 
 def _observer(metrics: Metrics) -> Callable[[str, int, list[float]], None]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from dispatcher.model import STREAMS, Batch, Stream
 from dispatcher.pipeline.errands import Errands
@@ -97,7 +98,7 @@ class Project:
         credential: its own, which signs requests to the services of today.
         errands: its management jobs.
         signer: what signs its messages, which on a legacy wire is the server key; None: `credential`.
-        ceiling: of what all projects have on the wire over `v1`; None: there is none.
+        ceilings: of what all projects have on the wire, by the carrier of its requests; there may be none.
         legacy_key: the server key for legacy services; None: it has none.
     """
 
@@ -110,7 +111,7 @@ class Project:
         legacy_key: SecretFile | None = None,
         *,
         signer: Credential | None = None,
-        ceiling: Ceiling | None = None,
+        ceilings: Mapping[str, Ceiling] = MappingProxyType({}),
     ) -> None:
         self.id = settings.id
         self.settings = settings
@@ -132,10 +133,10 @@ class Project:
         self.rules = Rules(max_attempts=settings.max_attempts)
         # Gathers jobs into batches (writer: packing).
         self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000, parcel_limit)
-        # Requests in flight and their limit, for each wire that `auto` may use (writers: sending, settling).
+        # Requests in flight and their limit, by the carrier in use (writers: sending, settling).
         self._concurrency: dict[str, Concurrency] = {
-            wire: Concurrency(settings.concurrency(wire), ceiling=ceiling if wire == "v1" else None)
-            for wire in WIRES
+            carrier: Concurrency(settings.concurrency(wire), ceiling=ceilings.get(carrier))
+            for carrier, wire in (*zip(WIRES, WIRES, strict=True), ("v1-h2", "v1"))
         }
         self.reading_turns = LaneTurns()
         self.sending_turns = LaneTurns()
@@ -186,7 +187,7 @@ class Project:
     @property
     def concurrency(self) -> Concurrency:
         """The limit of requests in flight over the wire in use."""
-        return self._concurrency[self.transport.name]
+        return self._concurrency[self.transport.carrier]
 
     @property
     def has_waiting(self) -> bool:

@@ -30,6 +30,9 @@ from dispatcher.telemetry.metrics import Metrics
 REDIS_REST_S = 0.25
 """Before asking again for quota that a missing Redis could not grant."""
 
+LEAST_PART = 8
+"""A batch that was granted its quota goes with one slot in so many of its project's at least, free or not."""
+
 HELD = Disposition(Action.PAUSE_TARGET, counted=False, hold_target=True)
 """A message whose target is paused: it takes the target's next slot, unsent."""
 
@@ -108,8 +111,10 @@ class Sending:
                     continue
                 waiting.popleft()
                 project.sending_turns.charge(batch.stream, batch.size)
-                need = self._slots(project, batch) or self._wanted(project, batch)
                 concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
+                # What was free may have gone to others meanwhile, or the limit was halved: its grant will not wait.
+                least = max(1, concurrency.reach // LEAST_PART)
+                need = self._slots(project, batch) or min(self._wanted(project, batch), least)
                 concurrency.start(need)
                 if batch.broadcast:
                     project.broadcasts += need
@@ -135,8 +140,8 @@ class Sending:
         return None if turn is None else ready[turn]
 
     def _wanted(self, project: Project, batch: Batch) -> int:
-        """Request slots that `batch` can use: as many as it has requests, and no more than there are."""
-        most = project.concurrency.reach
+        """Request slots that `batch` can use: as many as it has requests, and no more than the project may have."""
+        most = project.concurrency.limit
         if batch.broadcast:
             most = min(most, project.settings.topic_concurrency)
         return min(project.transport.requests(batch), most)
@@ -145,12 +150,15 @@ class Sending:
         """Request slots that `batch` would get now; 0: it waits until more are free.
 
         Where each message is a request, it goes with half of what it wants, and its messages take turns: a second
-        batch of 500 need not wait for the first while 400 of 1,000 slots lie idle.
+        batch of 500 need not wait for the first while 400 of 1,000 slots lie idle. A batch that is alone goes with
+        whatever there is: the worker's ceiling may leave little, but always some.
         """
         concurrency, wanted = project.concurrency, self._wanted(project, batch)
         if batch.broadcast and project.broadcasts + wanted > project.settings.topic_concurrency:
             return 0
-        free = wanted if concurrency.running == 0 else concurrency.free(high=batch.stream == "high")
+        if concurrency.running == 0:
+            return min(wanted, concurrency.reach)
+        free = concurrency.free(high=batch.stream == "high")
         if wanted <= free:
             return wanted
         return free if 2 * free >= wanted and not batch.broadcast else 0

@@ -17,12 +17,12 @@ HALVING_WINDOW = 10.0
 
 
 EIGHT_NINTHS = 8, 9
-"""Of what the others leave under a ceiling: alone a project gets nearly all, twenty get equal parts and leave next to
-nothing, and there is always some for one that begins. Dynamic thresholds, as in switches that share a buffer (Choudhury
-and Hahne, 1998): nobody has to know who is active."""
+"""Of what the others leave: alone a project gets nearly all, twenty get equal parts and leave next to nothing, and there is
+always some for one that begins. Dynamic thresholds, as in switches that share a buffer (Choudhury and Hahne, 1998)."""
 
 LEAST_SHARE = 40
-"""One part in so many may be had by every project, whatever the others have: they were there first."""
+"""One part in so many may be had by every project at once, even where others have taken the whole; less, where more
+projects than that have requests on the wire."""
 
 
 def share_of(left: int) -> int:
@@ -35,13 +35,15 @@ class Ceiling:
     """What all projects of a worker may have on the wire together, over one kind of connection.
 
     Attributes:
-        most: requests; for a moment more, by what each may have at least.
+        most: requests; where many projects begin at once, up to twice as many, until the first of them have answers.
         running: requests on the wire.
+        active: projects that have some.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.running = 0
+        self.active = 0
 
     def fit(self, limit: int) -> None:
         """Be high enough for a project that may have so many requests on the wire, where it is alone."""
@@ -50,7 +52,8 @@ class Ceiling:
 
     def share(self, running: int) -> int:
         """Requests that a project may have now that has this many."""
-        return max(1, self.most // LEAST_SHARE, share_of(self.most - (self.running - running)))
+        least = self.most // max(LEAST_SHARE, self.active + 1)
+        return max(1, least, share_of(self.most - (self.running - running)))
 
 
 class Concurrency:
@@ -80,25 +83,28 @@ class Concurrency:
 
     @property
     def reach(self) -> int:
-        """Requests that a batch of this project can have at most: its limit, or its share of the worker's ceiling."""
+        """Requests that the project may have: its limit, or its share under the ceiling."""
         return self.limit if self._ceiling is None else min(self.limit, self._ceiling.share(self.running))
 
     def free(self, *, high: bool) -> int:
         """Requests that may be started now; only the high lane may use the last tenth."""
-        limit = self.limit if high else self.limit - self.limit // HIGH_TENTH
-        return max(0, min(limit, self.reach) - self.running)
+        most = self.reach
+        return max(0, (most if high else most - most // HIGH_TENTH) - self.running)
 
     def start(self, requests: int = 1) -> None:
         """Book requests that go out."""
-        self.running += requests
-        if self._ceiling is not None:
-            self._ceiling.running += requests
+        self._book(requests)
 
     def finish(self, requests: int = 1) -> None:
         """Book requests that came back, in whatever way."""
-        self.running -= requests
+        self._book(-requests)
+
+    def _book(self, requests: int) -> None:
+        was_active = self.running > 0
+        self.running += requests
         if self._ceiling is not None:
-            self._ceiling.running -= requests
+            self._ceiling.running += requests
+            self._ceiling.active += (self.running > 0) - was_active
 
     def succeeded(self, requests: int = 1) -> None:
         """Learn of requests that were answered and not throttled."""
@@ -117,5 +123,5 @@ class Concurrency:
             return False
         self._halved_at = now
         self._successes = 0
-        self.limit = max(1, self.limit // 2)
+        self.limit = max(1, self.reach // 2)
         return True

@@ -9,12 +9,14 @@ The node is chosen here and not by the client, which would ask a server for the 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.exceptions import AskError, MovedError, SlotNotCoveredError, TryAgainError
 
+from dispatcher.errors import untie
 from dispatcher.queue.address import Address
 from dispatcher.queue.connection import BLOCK_TIMEOUT, CALL_TIMEOUT, Arg, Command, Server, client_options
 from dispatcher.queue.faults import REDIS_ERRORS, is_missing_script
@@ -114,6 +116,7 @@ class ClusterServer(Server):
     async def eval(self, script: Script, keys: Sequence[str], args: Iterable[Arg]) -> Any:
         """See Server."""
         tail = (len(keys), *keys, *args)
+        outer = sys.exception()
         self.commands += 1
         try:
             try:
@@ -121,9 +124,11 @@ class ClusterServer(Server):
             except REDIS_ERRORS as error:
                 if not is_missing_script(error):
                     raise
+                untie(error, outer)
             self.commands += 1
             return await self._send(self._client, keys[0], ("EVAL", script.source, *tail))
         except REDIS_ERRORS as error:
+            untie(error, outer)
             raise self.failed(error) from error
 
     async def eval_replicated(

@@ -6,6 +6,7 @@ reply. One repeated XADD is a second job, one repeated XREADGROUP ten entries no
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -119,7 +120,6 @@ class Server(ABC):
     def failed(self, error: Exception) -> QueueError:
         """Our error for one of the client's, counted."""
         ours = mapped(error)
-        untie(error)
         # The exceptions are how a stream says that nobody has used it yet.
         if not is_missing_group(ours) and "no such key" not in str(ours):
             self.errors[kind(ours)] += 1
@@ -185,6 +185,7 @@ class DirectServer(Server):
     async def eval(self, script: Script, keys: Sequence[str], args: Iterable[Arg]) -> Any:
         """See Server."""
         tail = (len(keys), *keys, *args)
+        outer = sys.exception()
         self.commands += 1
         try:
             try:
@@ -192,10 +193,11 @@ class DirectServer(Server):
             except REDIS_ERRORS as error:
                 if not is_missing_script(error):
                     raise
-                untie(error)
+                untie(error, outer)
             self.commands += 1
             return await self._client.execute_command("EVAL", script.source, *tail)
         except REDIS_ERRORS as error:
+            untie(error, outer)  # of all calls, scripts are given megabytes
             raise self.failed(error) from error
 
     async def eval_replicated(

@@ -36,6 +36,11 @@ class AutoTransport:
         """The wire that the next send will use."""
         return self._route().name
 
+    @property
+    def carrier(self) -> str:
+        """As the wire in use says."""
+        return self._route().carrier
+
     def requests(self, batch: Batch) -> int:
         """As the wire in use counts them."""
         return self._route().requests(batch)

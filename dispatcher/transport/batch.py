@@ -60,7 +60,7 @@ class BatchTransport:
         observe: told of each request.
     """
 
-    name = "batch"
+    name = carrier = "batch"
 
     def __init__(
         self, session: Session, endpoint: str, boundary: str, timeouts: Timeouts, observe: Observe

@@ -2,16 +2,16 @@
 
 A batch is one `Call`: no task, future or timer for a message. Messages go to the connections with room; a new
 connection is opened, one at a time, while there is more to send than room, up to the limit. All projects with an equal
-way out share them, and no batch takes all of their streams: what is slow must not keep the rest waiting.
+way out share them, and none takes all of their streams: what is slow must not keep the rest waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 
 from dispatcher.policy.concurrency import share_of
-from dispatcher.protocol.http2.connection import USUAL_STREAMS
 from dispatcher.transport.http2_call import Call
 from dispatcher.transport.http2_connect import Http11Only, Place, connect
 from dispatcher.transport.http2_link import Link, Patience
@@ -37,22 +37,26 @@ class Http2Pool:
 
     Args:
         place: where they lead.
-        most_links: connections at a time.
+        most_links: asked how many connections there may be at a time.
         only: nothing but HTTP/2 will do: without it, messages are not sent.
         patience: limits of each connection.
 
     Attributes:
-        most_links: see above; may be raised.
         opened: connections that were opened, for figures.
     """
 
     def __init__(
-        self, place: Place, most_links: int, *, only: bool = False, patience: Patience | None = None
+        self,
+        place: Place,
+        most_links: Callable[[], int],
+        *,
+        only: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         self._place = place
         self._only = only
         self._patience = patience or Patience()
-        self.most_links = most_links
+        self._most_links = most_links
         self._links: list[Link] = []
         # Said goodbye, their sockets not closed yet.
         self._ending: list[Link] = []
@@ -60,8 +64,9 @@ class Http2Pool:
         self._running: set[Call] = set()
         self._calls: deque[Call] = deque()
         self._opening: asyncio.Task[None] | None = None
-        # Streams that nobody uses, with all connections open.
+        # Streams of open connections that nobody uses, and what each project uses; by its headers, which are its own.
         self._left = 0
+        self._used: Counter[int] = Counter()
         self._http11_until = 0.0
         self._cut_off = False
         self.opened = 0
@@ -121,6 +126,8 @@ class Http2Pool:
         finally:
             # If it is not done, nobody waits for it any more.
             self._running.discard(call)
+            if call in self._calls:
+                self._calls.remove(call)
             if not call.done.done():
                 call.refuse_waiting("cancelled")
                 self._expire(call, loop.time(), "cancelled", loop.time())
@@ -149,23 +156,27 @@ class Http2Pool:
             if any(link.http11 for link in self._links):
                 self._no_http2()
             self._drop_gone()
-        if self._calls:
-            working = [link for link in self._links if not link.retired]
-            streams = min([link.streams for link in working], default=USUAL_STREAMS)
-            self._left = self.most_links * streams - sum(map(_busy, working))
-            for link in sorted(self._links, key=_busy) if len(self._links) > 1 else self._links:
-                self._fill(link, now)
-            if self._next_call() is not None:
-                self._open_another()
+        if not self._calls:
+            return
+        working = [link for link in self._links if not link.retired]
+        self._left = sum(link.streams - link.busy for link in working)
+        self._used.clear()
+        for call in self._running:
+            self._used[id(call.headers)] += call.under_way
+        for link in sorted(working, key=_busy):
+            if not self._fill(link, now):
+                break
+        if any(call.room for call in self._calls):
+            self._open_another()
 
     def _drop_gone(self) -> None:
         self._ending = [link for link in [*self._ending, *self._links] if link.gone and not link.ended.done()]
         self._links = [link for link in self._links if not link.gone]
 
-    def _fill(self, link: Link, now: float) -> None:
+    def _fill(self, link: Link, now: float) -> bool:
+        """Start on a connection what it has room for; whether there may be more to start."""
         room, unwritten = link.room, 0
-        if not room:
-            return
+        call: Call | None = None
         while room and (call := self._next_call()) is not None:
             if not call.may_send():
                 # Once for all that leave with this flush.
@@ -177,36 +188,33 @@ class Http2Pool:
                 link.start(call.headers, call, number, body, now)
                 room -= 1
                 self._left -= 1
+                self._used[id(call.headers)] += 1
                 unwritten += len(body)
                 if unwritten >= MOST_WRITTEN:
                     link.flush()
                     room, unwritten = min(room, link.room), 0
                     break
         link.flush()
+        return not room or call is not None
 
     def _next_call(self) -> Call | None:
-        """The oldest call with something to start."""
-        while self._calls:
-            call = self._calls[0]
-            if self._room_of(call):
-                return call
-            if not call.done.done():
-                # Held by a limit, or it may have something to start again: the next one may go ahead of it.
-                return next((other for other in self._calls if self._room_of(other)), None)
-            self._calls.popleft()
-        return None
+        """The oldest call with something that may be started now."""
+        return next((call for call in self._calls if self._room_of(call)), None)
 
     def _room_of(self, call: Call) -> int:
-        """Messages of a batch that may be started now: it leaves streams for those that come after it."""
-        most = max(1, share_of(self._left + call.under_way))
-        return max(0, min(call.room, most - call.under_way))
+        """Messages of a batch that may be started now: its project leaves streams for the others."""
+        room = call.room
+        if room <= 0:
+            return 0
+        used = self._used[id(call.headers)]
+        return max(0, min(room, max(1, share_of(self._left + used)) - used))
 
     def _open_another(self) -> None:
-        if self._opening is not None or len(self._links) >= 2 * self.most_links:
+        if self._opening is not None or len(self._links) >= 2 * self._most_links():
             return
         # Those that end do not count, lest nothing moves until they have; but a server that ends each at once
         # must not make us pile them up.
-        if sum(not link.retired for link in self._links) < self.most_links:
+        if sum(not link.retired for link in self._links) < self._most_links():
             self._opening = asyncio.get_running_loop().create_task(self._open(), name="http2 connect")
 
     async def _open(self) -> None:

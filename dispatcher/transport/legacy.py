@@ -62,7 +62,7 @@ class LegacyTransport:
         observe: told of the calls of each batch.
     """
 
-    name = "legacy"
+    name = carrier = "legacy"
 
     def __init__(self, session: Session, endpoint: str, timeouts: Timeouts, observe: Observe) -> None:
         self._session = session

@@ -63,7 +63,7 @@ class ManagementTransport:
         observe: told of the calls of each batch.
     """
 
-    name = "management"
+    name = carrier = "management"
 
     def __init__(self, session: Session, services: Services, timeout_s: float, observe: Observe) -> None:
         self._session = session

@@ -10,6 +10,7 @@ much of the answer had arrived (`Answer.body`: the parts of a broken batch answe
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -190,6 +191,7 @@ class Session:
         timeout_s: float,
         most: int,
     ) -> Answer | _Failed:
+        outer = sys.exception()
         answer: aiohttp.ClientResponse | None = None
         pieces: list[bytes] = []
         limit = asyncio.timeout(timeout_s)
@@ -213,7 +215,7 @@ class Session:
             return _answer(answer, pieces)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is one call that failed; the worker has others
             why = self._why(error, limit, timeout_s)
-            untie(error)
+            untie(error, outer)
             if answer is None:
                 return _Failed(why, dead=isinstance(error, _DEAD_CONNECTION))
             return _answer(answer, pieces, why)

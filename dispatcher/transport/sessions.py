@@ -84,25 +84,25 @@ class Sessions:
             session = self._open[route] = await self._stack.enter_async_context(Session(route))
         return session
 
-    def http2(self, endpoint: str, route: Route, *, only: bool, most_requests: int) -> Http2Pool:
+    def http2(self, endpoint: str, route: Route, *, only: bool) -> Http2Pool:
         """The HTTP/2 connections to an endpoint.
 
         Args:
             endpoint: base URL.
             route: the way there.
             only: nothing but HTTP/2 will do.
-            most_requests: what the project that asks may have on the wire.
 
         Raises:
             SettingsError: the route's CA file will not do.
         """
-        self.streams.fit(most_requests)
         url = urlsplit(endpoint)
         key = (url.scheme, url.netloc, route, only)
         pool = self._http2.get(key)
         if pool is None:
-            pool = self._http2[key] = Http2Pool(Place.of(endpoint, route, only_http2=only), 0, only=only)
-        pool.most_links = max(pool.most_links, -(-self.streams.most // USUAL_STREAMS))
+            place = Place.of(endpoint, route, only_http2=only)
+            pool = self._http2[key] = Http2Pool(
+                place, lambda: -(-self.streams.most // USUAL_STREAMS), only=only
+            )
         return pool
 
     def adopt(self, pool: Pool) -> None:

@@ -43,6 +43,11 @@ class V1Transport:
         self._timeouts = timeouts
         self._http2 = http2
 
+    @property
+    def carrier(self) -> str:
+        """See `Transport`."""
+        return "v1" if self._http2 is None or self._http2.lacks_http2() else "v1-h2"
+
     def requests(self, batch: Batch) -> int:
         """A request a message."""
         return batch.size

@@ -34,6 +34,11 @@ class Transport(Protocol):
         """The wire that the next send will use."""
         ...
 
+    @property
+    def carrier(self) -> str:
+        """What its requests are counted by: its name, or `v1-h2` for `v1` over HTTP/2."""
+        ...
+
     def requests(self, batch: Batch) -> int:
         """How many requests `batch` will have in flight at once if nothing limits it."""
         ...

@@ -30,7 +30,7 @@ class XmppTransport:
         pool: the connections; alive by itself while any is open or wanted.
     """
 
-    name = "xmpp"
+    name = carrier = "xmpp"
 
     def __init__(self, pool: Pool, timeouts: Timeouts, observe: Observe) -> None:
         self.pool = pool

@@ -1,8 +1,10 @@
 """Header blocks (HPACK, RFC 7541), arranged so that nearly none is computed.
 
 Ours: one connection sends the same headers again and again. Once they are in the peer's table, the block is a few
-indexed bytes that do not change until the headers do; those bytes are kept. The access token is among them: it stays
-in the table of a connection that carries nobody else's requests, so there is none to guess it by (RFC 7541, 7.1).
+indexed bytes that do not change until the headers do; those bytes are kept. Where projects share a connection, the table
+is one's, until another has sent long enough without a break: the others' headers go as literals that touch no table, made
+once. 4 KB hold three access tokens, and to replace one costs more than all else of a request. Nobody but this worker
+puts headers on a connection, so there is none to guess a token in its table by (RFC 7541, 7.1).
 
 Theirs: we announce a table of size 0, so every block stands for itself. Then a status of 200 shows in the first byte
 (static entry 8), nothing else in such an answer is of interest, and its block is not decoded: there is no state that
@@ -11,6 +13,8 @@ other, and are all decoded; for ever, if it never does.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from hpack import Decoder, Encoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
@@ -22,6 +26,9 @@ Header = tuple[bytes, bytes]
 MAX_HEADER_LIST = 16_384
 """Bytes of decoded headers of one answer, reckoned as RFC 9113, 6.5.2 does; announced, and enforced. Google's answers
 have about 500; the decoder's work grows with the square of a block's length."""
+
+STAY = 64
+"""Requests in a row after which the peer's table is for these headers."""
 
 _OK = b"\x88"
 """Static table entry 8: `:status: 200` (RFC 7541, appendix A)."""
@@ -42,9 +49,15 @@ class RequestHeaders:
 
     def __init__(self) -> None:
         self._encoder = Encoder()
+        # Whom the peer's table is for, what was sent last, and what its block is kept of.
+        self._resident: tuple[Header, ...] | None = None
         self._last: tuple[Header, ...] | None = None
         self._kept: tuple[Header, ...] | None = None
         self._block = b""
+        # Who goes without the table, as what, and how often in a row.
+        self._guest: tuple[Header, ...] | None = None
+        self._literal = b""
+        self._visits = 0
         # Table sizes announced since the last block: the smallest and the last.
         self._smallest = self._size = _TABLE_DEFAULT
 
@@ -55,7 +68,15 @@ class RequestHeaders:
             headers: pseudo-headers first, names in lower case. The same object again costs nothing.
         """
         if headers is self._kept:
+            self._guest = None
             return self._block
+        if self._resident is not None and headers is not self._resident:
+            if headers is not self._guest:
+                self._guest, self._literal, self._visits = headers, _literal(headers), 0
+            self._visits += 1
+            if self._visits <= STAY:
+                return self._literal
+        self._resident, self._guest = headers, None
         table = self._encoder.header_table
         # The smallest size in between must be told too: entries were lost to it (RFC 7541, 4.2). Nothing is set that
         # is no change: hpack forgets to tell of a change that is followed by none.
@@ -78,7 +99,14 @@ class RequestHeaders:
         """The peer has announced how much it remembers, in bytes."""
         self._size = min(size, _TABLE_DEFAULT)
         self._smallest = min(self._smallest, self._size)
-        self._last = self._kept = None
+        self._resident = self._last = self._kept = None
+
+
+@lru_cache(maxsize=256)
+def _literal(headers: tuple[Header, ...]) -> bytes:
+    """A block that neither needs nor changes a table (RFC 7541, 6.2.3)."""
+    block: bytes = Encoder().encode([(name, value, True) for name, value in headers], huffman=False)
+    return block
 
 
 class AnswerHeaders:

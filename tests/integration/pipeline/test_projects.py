@@ -1,5 +1,7 @@
 """Many projects in one worker: they come and go with their keys, and none touches the others."""
 
+import asyncio
+import bisect
 import json
 import shutil
 import threading
@@ -9,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.transport import sessions
+
 PROJECTS = ("demo-orchard-41", "second-42", "third-43")
 FIRST, SECOND, THIRD = PROJECTS
 SOON = 0.05
 """Between two looks at the files, in these tests."""
+LATENCY_S = 0.1
 
 
 class Keys:
@@ -343,3 +348,19 @@ async def listening(desks, lanes) -> bool:
     while (await redis.info("commandstats"))["cmdstat_xreadgroup"]["calls"] < before + 3:
         pass
     return True
+
+
+@pytest.mark.parametrize(("most", "together"), [(9, 18), (1125, 24)])
+async def test_projects_stay_under_one_ceiling(serve, desk_of, emulator, keys, monkeypatch, most, together):
+    """Each may have 8 requests on the wire; all 9, or twice that where they begin at once."""
+    monkeypatch.setattr(sessions, "MOST_REQUESTS", most)
+    emulator.script(latency=LATENCY_S)
+    for project in PROJECTS:
+        keys.put(project)
+        await desk_of(project).add_many("normal", [{"token": f"t{n}"} for n in range(60)])
+    await serve(transport="v1", max_concurrent_requests=8, credentials=keys.folder)
+    await asyncio.gather(*(desk_of(project).outcomes(60, within=30) for project in PROJECTS))
+    times = sorted(arrival["time"] for arrival in emulator.arrivals())
+    assert len(times) == 180
+    # What arrived within the time that an answer takes was on the wire at once.
+    assert max(end - bisect.bisect(times, at - LATENCY_S) for end, at in enumerate(times, 1)) <= together

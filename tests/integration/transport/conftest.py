@@ -346,7 +346,9 @@ async def http2_to(certificate):
         patience: Patience | None = None,
     ) -> Http2Transport:
         route = route or Route(ca_file=str(certificate.cert))
-        made.append(Http2Pool(Place.of(url, route, only_http2=only), links, only=only, patience=patience))
+        made.append(
+            Http2Pool(Place.of(url, route, only_http2=only), lambda: links, only=only, patience=patience)
+        )
         return Http2Transport(made[-1], url, Timeouts(timeout_s, timeout_s), observe)
 
     yield make

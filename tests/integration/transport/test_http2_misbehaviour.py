@@ -19,6 +19,7 @@ from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.http2_link import PINGS, Patience
 from dispatcher.transport.route import Route
 from dispatcher.transport.sessions import Sessions
+from dispatcher.transport.wire import Timeouts
 
 ANSWER = b'{"name":"projects/demo/messages/0:1"}'
 
@@ -405,8 +406,8 @@ async def test_the_end_of_a_drain_leaves_each_message_its_own_fate(scripted, poo
         if it.requests == 10:
             answered.set()
 
-    async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 10}) as server:
-        transport = pool(server.url, links=2)
+    async with scripted(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 12}) as server:
+        transport = pool(server.url)
         sending = asyncio.ensure_future(send(transport, batch_of(*many(30)), at_once=10))
         await answered.wait()
         await until(lambda: sum(not r.error and bool(r.message_id) for r in call_of(transport)) == 4)
@@ -416,6 +417,26 @@ async def test_the_end_of_a_drain_leaves_each_message_its_own_fate(scripted, poo
         assert found[Fate.UNKNOWN] == 10
         assert found[Fate.NOT_SENT] == 16
         assert fates(await send(transport, batch_of("a"))) == {Fate.NOT_SENT: 1}
+
+
+async def test_projects_with_an_equal_way_to_the_same_place_share_a_pool(
+    scripted, certificate, batch_of
+) -> None:
+    route = Route(ca_file=str(certificate.cert))
+    async with scripted(well) as server, Sessions() as sessions:
+        pool = sessions.http2(server.url + "/a", route, only=False)
+        assert sessions.http2(server.url + "/b", route, only=False) is pool
+        assert sessions.http2(server.url, route, only=True) is not pool
+        assert sessions.http2(server.url, Route(verify=False), only=False) is not pool
+        assert sessions.http2("https://localhost:1", route, only=False) is not pool
+        for project in "ab":
+            transport = Http2Transport(pool, f"{server.url}/{project}", Timeouts(), lambda *_: None)
+            assert fates(await send(transport, batch_of("x"))) == {"accepted": 1}
+        assert sessions.connections == server.connections == 1
+        sessions.cut_off()
+        assert fates(await send(transport, batch_of("x"))) == {Fate.NOT_SENT: 1}
+    assert sessions.connections == 0
+    assert not pool.connections
 
 
 async def test_the_workers_sessions_count_cut_off_and_close_the_pools(scripted, pool, batch_of) -> None:

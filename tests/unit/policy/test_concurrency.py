@@ -146,7 +146,8 @@ def test_projects_that_finish_and_start_again_stay_under_the_ceiling(steps):
         else:
             project.finish(project.running)
         assert ceiling.running == sum(each.running for each in projects)
-        assert ceiling.running <= ceiling.most + 20 * (ceiling.most // 40)
+        assert ceiling.active == sum(each.running > 0 for each in projects)
+        assert ceiling.running <= 2 * ceiling.most
         assert all(each.reach >= ceiling.most // 40 for each in projects)
 
 
@@ -160,3 +161,31 @@ def test_twenty_that_always_have_work_have_no_more_than_twice_the_mean():
     mean = ceiling.most / len(projects)
     assert all(mean / 2 <= project.running <= 2 * mean for project in projects)
     assert 1000 < ceiling.running <= ceiling.most
+
+
+def test_a_ceiling_is_one_for_any_number_of_projects():
+    ceiling = Ceiling(1125)
+    projects = [Concurrency(1000, ceiling=ceiling) for _ in range(500)]
+    for _ in range(3):
+        for project in projects:
+            project.finish(project.running)
+            project.start(max(1, project.free(high=True)))
+    assert ceiling.running <= 2 * ceiling.most
+    for project in projects:
+        project.finish(project.running)
+    assert (ceiling.running, ceiling.active) == (0, 0)
+
+
+def test_a_tenth_of_a_share_is_kept_for_the_high_lane():
+    ceiling = Ceiling(1125)
+    first, second = Concurrency(1000, ceiling=ceiling), Concurrency(1000, ceiling=ceiling)
+    first.start(675)
+    assert (second.free(high=False), second.free(high=True)) == (360, 400)
+
+
+def test_congestion_halves_what_a_project_may_have_under_the_ceiling():
+    ceiling = Ceiling(1125)
+    first, second = Concurrency(1000, ceiling=ceiling), Concurrency(1000, ceiling=ceiling)
+    first.start(675)
+    assert second.congested(0.0)
+    assert second.limit == 200

@@ -1,12 +1,20 @@
 """Header blocks: ours as an independent decoder reads them, theirs as an independent encoder writes them."""
 
+from unittest.mock import patch
+
 import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.protocol.http2.frames import ErrorCode, PeerError
-from dispatcher.protocol.http2.headers import MAX_HEADER_LIST, AnswerHeaders, Malformed, RequestHeaders
+from dispatcher.protocol.http2.headers import (
+    MAX_HEADER_LIST,
+    STAY,
+    AnswerHeaders,
+    Malformed,
+    RequestHeaders,
+)
 
 TOKENS = [
     ((b":method", b"POST"), (b":path", b"/v1"), (b"authorization", b"Bearer " + bytes([65 + n]) * 200))
@@ -36,13 +44,39 @@ def test_the_same_headers_are_a_few_indexed_bytes_from_the_third_time_on() -> No
     assert blocks[3] is blocks[4]
 
 
+def test_headers_of_others_leave_the_table_alone_until_they_are_sent_without_a_break() -> None:
+    ours, decoder = RequestHeaders(), hpack.Decoder()
+
+    def send(number: int) -> bytes:
+        block = ours.block(TOKENS[number])
+        assert tuple(decoder.decode(block, raw=True)) == TOKENS[number]
+        return block
+
+    for _ in range(3):
+        send(0)
+    for _ in range(STAY):
+        assert len(send(1)) > 200
+    assert len(send(0)) == 3  # still there, and the other begins anew
+    for _ in range(STAY):
+        assert len(send(1)) > 200
+    send(1)
+    assert [len(send(1)) for _ in range(3)] == [3] * 3
+    assert len(send(0)) > 200
+
+
 @given(
+    st.integers(0, 3),
     st.lists(
         st.one_of(st.integers(0, 3), st.sampled_from([0, 40, 300, 1000, 4096, 65536]).map(lambda n: -1 - n)),
         max_size=40,
-    )
+    ),
 )
-def test_a_peer_understands_every_block_whatever_table_it_announces(steps: list[int]) -> None:
+def test_a_peer_understands_every_block_whatever_table_it_announces(stay: int, steps: list[int]) -> None:
+    with patch("dispatcher.protocol.http2.headers.STAY", stay):
+        _understood(steps)
+
+
+def _understood(steps: list[int]) -> None:
     ours, decoder = RequestHeaders(), hpack.Decoder()
     announced = [4096]
     for step in steps:
