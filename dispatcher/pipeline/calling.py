@@ -77,9 +77,11 @@ class Calling:
             answers = _spread(batch, numbers, _no_credential(error, batch.size))
             return Finished(project, batch, answers, presets)
 
+        epoch = batch.epoch  # and not the batch: whoever keeps the question keeps what it is about
+
         def may_send() -> bool:
             # A batch that goes out message by message takes its time: the lease may end meanwhile.
-            return batch.epoch == project.lease.epoch and project.may_send(asyncio.get_running_loop().time())
+            return epoch == project.lease.epoch and project.may_send(asyncio.get_running_loop().time())
 
         if not may_send():
             return None

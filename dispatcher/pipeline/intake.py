@@ -293,6 +293,7 @@ class Intake:
                     entries = self._settling.recall.unheld(loop.time(), project.held[stream], entries)
                     if entries:
                         await self.accept(project, stream, entries, epoch)
+                    del entries  # not kept while the next ones are awaited
             except QueueError as error:
                 project.reconcile = True
                 self._failed(error)
@@ -370,12 +371,7 @@ class Intake:
                 with self.reading():
                     # Each stream may bring so many at once, and they share one room.
                     count = max(1, min(FIRST_READ, min(counts.values()) // len(keys)))
-                    found = await self._queue.wait(keys, count, BLOCK_MS)
-                    for project_id, stream, read in found:
-                        self._quiet.discard((project_id, stream))
-                        project = self._projects[project_id]
-                        entries = self._settling.recall.unheld(loop.time(), project.held[stream], read)
-                        await self.accept(project, stream, entries, epochs[project_id])
+                    await self._take(await self._queue.wait(keys, count, BLOCK_MS), epochs)
             except QueueError as error:
                 for project_id in epochs:
                     self._projects[project_id].reconcile = True
@@ -384,6 +380,16 @@ class Intake:
             finally:
                 self._listened = set()
                 self._room_changed.set()
+
+    async def _take(self, found: list[tuple[str, Stream, list[Entry]]], epochs: dict[str, int]) -> None:
+        """What the listener heard; a frame of its own, lest it is kept while the next is awaited."""
+        for project_id, stream, read in found:
+            self._quiet.discard((project_id, stream))
+            project = self._projects[project_id]
+            entries = self._settling.recall.unheld(
+                asyncio.get_running_loop().time(), project.held[stream], read
+            )
+            await self.accept(project, stream, entries, epochs[project_id])
 
     def _failed(self, error: QueueError) -> None:
         self._settling.recall.doubt(asyncio.get_running_loop().time())

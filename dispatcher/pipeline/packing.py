@@ -45,6 +45,10 @@ class Packing:
                 async with asyncio.timeout_at(self._looks_at if deadlines else None):
                     await self._sooner.wait()
             except TimeoutError:
-                for project in self._projects.values():
-                    if due := project.packer.due(loop.time()):
-                        project.enqueue(due)
+                self._hand_on(loop.time())
+
+    def _hand_on(self, loop_now: float) -> None:
+        # A frame of its own, lest it is kept while the next is awaited.
+        for project in self._projects.values():
+            if due := project.packer.due(loop_now):
+                project.enqueue(due)

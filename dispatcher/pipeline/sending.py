@@ -95,31 +95,38 @@ class Sending:
                 if waiting is None:
                     await project.wake.wait()
                     continue
-                batch = waiting[0]
-                grant = await self._admit(project, batch)
-                # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed.
-                if (
-                    grant is None
-                    or not waiting
-                    or waiting[0] is not batch
-                    or not project.may_send(asyncio.get_running_loop().time())
-                ):
-                    continue
-                if project.dismissed.is_set():
-                    break  # perhaps too early for its grant: what waits here is handed back
-                if project.stopped or project.reordered:
-                    continue
-                waiting.popleft()
-                project.sending_turns.charge(batch.stream, batch.size)
-                concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
-                # What was free may have gone to others meanwhile, or the limit was halved: its grant will not wait.
-                least = max(1, concurrency.reach // LEAST_PART)
-                need = self._slots(project, batch) or min(self._wanted(project, batch), least)
-                concurrency.start(need)
-                if batch.broadcast:
-                    project.broadcasts += need
-                self.on_the_wire += 1
-                sends.create_task(self._send(project, batch, concurrency, need, grant))
+                await self._admit_first(project, waiting, sends)
+
+    async def _admit_first(self, project: Project, waiting: deque[Batch], sends: asyncio.TaskGroup) -> None:
+        """Put the first batch of a queue on the wire, if it still may go when its quota is granted.
+
+        A frame of its own: that of `run`, waiting for the next one, would keep the last batch of every idle project.
+        """
+        batch = waiting[0]
+        grant = await self._admit(project, batch)
+        # Waiting for quota takes its time: the batch may have been put back, the lease may have lapsed; a worker that is
+        # stopping hands back what waits, which is perhaps too early for its grant.
+        if (
+            grant is None
+            or not waiting
+            or waiting[0] is not batch
+            or not project.may_send(asyncio.get_running_loop().time())
+            or project.dismissed.is_set()
+            or project.stopped
+            or project.reordered
+        ):
+            return
+        waiting.popleft()
+        project.sending_turns.charge(batch.stream, batch.size)
+        concurrency = project.concurrency  # by the time of the answer `auto` may use another wire
+        # What was free may have gone to others meanwhile, or the limit was halved: its grant will not wait.
+        least = max(1, concurrency.reach // LEAST_PART)
+        need = self._slots(project, batch) or min(self._wanted(project, batch), least)
+        concurrency.start(need)
+        if batch.broadcast:
+            project.broadcasts += need
+        self.on_the_wire += 1
+        sends.create_task(self._send(project, batch, concurrency, need, grant))
 
     def _choose(self, project: Project) -> deque[Batch] | None:
         """The queue whose first batch goes next; None: nothing waits, or no slot is free for it."""

@@ -209,6 +209,7 @@ class Settling:
                 await self._settle(finished)
             finally:
                 self._finished.task_done()
+                del finished  # not kept while the next one is awaited
 
     async def _settle(self, finished: Finished) -> None:
         project, batch = finished.project, finished.batch
