@@ -21,7 +21,8 @@ from stage import GROUP, MESSAGE, aside, enqueue, free_port, memory_mb, server, 
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
-PROJECT = "bench"
+MANY = 20
+"""Projects in the cases of many."""
 LIMIT_MB = 150
 AWAY = "away"
 LARGE = (
@@ -59,47 +60,64 @@ KINDS = {
 }
 
 
-def fill(client: redis.Redis, kind: str, jobs: int) -> None:
+def fill(client: redis.Redis, project: str, kind: str, jobs: int) -> None:
     """Jobs of a kind, aside."""
     if kind != "500 tokens":
-        enqueue(client, aside(PROJECT), jobs, LARGE if kind == "4 KB" else MESSAGE)
+        enqueue(client, aside(project), jobs, LARGE if kind == "4 KB" else MESSAGE)
         return
     script = client.register_script(_MULTICAST)
     for start in range(0, jobs, 100):
         message = '{"notification":{"title":"Sale","body":"All of it, until eight"}}'
-        script(keys=[aside(PROJECT)], args=[start, min(jobs, start + 100) - 1, message])
+        script(keys=[aside(project)], args=[start, min(jobs, start + 100) - 1, message])
 
 
 def measure(
-    store: EmbeddedRedis, endpoint: object, wire: str, kind: str, jobs: int, seconds: float
+    store: EmbeddedRedis, endpoint: object, wire: str, kind: str, jobs: int, seconds: float, crowd: int = 1
 ) -> dict[str, object]:
-    """One case."""
+    """One case, its jobs in equal parts over so many projects."""
     client = redis.Redis.from_url(store.url)
     client.flushall()
-    fill(client, kind, jobs)
-    client.xgroup_create(aside(PROJECT), GROUP, id="0")
-    with worker(store.url, endpoint, wire, [PROJECT]) as running:
+    projects = [f"bench-{number}" for number in range(crowd)]
+    for project in projects:
+        fill(client, project, kind, jobs // crowd)
+        client.xgroup_create(aside(project), GROUP, id="0")
+
+    def left() -> int:
+        return sum(client.xlen(stream(project)) for project in projects)
+
+    with worker(store.url, endpoint, wire, projects) as running:
         before, _ = memory_mb(running.pid)
-        client.rename(aside(PROJECT), stream(PROJECT))
+        for project in projects:
+            client.rename(aside(project), stream(project))
         deadline = time.perf_counter() + seconds
-        running.until(lambda: not client.xlen(stream(PROJECT)) or time.perf_counter() > deadline)
-        left = client.xlen(stream(PROJECT))
+        running.until(lambda: not left() or time.perf_counter() > deadline)
+        waiting = left()
         _, peak = memory_mb(running.pid)
     return {
         "wire": wire,
+        "projects": crowd,
         "kind": kind,
         "jobs": jobs,
-        "messages_gone": (jobs - left) * KINDS[kind].messages,
+        "messages_gone": (jobs - waiting) * KINDS[kind].messages,
         "idle_mb": round(before),
         "peak_mb": round(peak),
     }
+
+
+def cases(wire: str, answers: str, kind: str, *, quick: bool) -> list[tuple[int, int]]:
+    """(jobs waiting, projects): every backlog where it could matter, and one of them over many projects."""
+    backlogs = KINDS[kind].backlogs[: 1 if quick else None]
+    found = [(jobs, 1) for jobs in (backlogs[-1:] if answers == AWAY or wire == "v1" else backlogs)]
+    if kind != "500 tokens":
+        found.append((min(backlogs[-1], 100_000), MANY))
+    return found
 
 
 def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--wires", nargs="+", default=["batch", "v1-h2"])
+    options.add_argument("--wires", nargs="+", default=["batch", "v1", "v1-h2"])
     options.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     options.add_argument("--seconds", type=float, default=5.0)
     options.add_argument("--slow-ms", type=float, default=1000.0, help="latency in the second case of batch")
@@ -111,14 +129,17 @@ def main() -> None:
     rows = []
     with ExitStack() as stack:
         store = stack.enter_context(EmbeddedRedis())
+        slow = f"after {asked.slow_ms:g} ms"
         # The worst cases: of a slow server all that the settings allow is in flight; of one that is away all is retried.
         endpoints: list[tuple[str, str, object]] = []
         if "batch" in asked.wires:
             endpoints += [
                 ("batch", "at once", stack.enter_context(server())),
-                ("batch", f"after {asked.slow_ms:g} ms", stack.enter_context(server(asked.slow_ms))),
+                ("batch", slow, stack.enter_context(server(asked.slow_ms))),
                 ("batch", AWAY, f"http://127.0.0.1:{free_port()}"),
             ]
+        if "v1" in asked.wires:
+            endpoints.append(("v1", slow, stack.enter_context(server(asked.slow_ms))))
         if "v1-h2" in asked.wires:
             endpoints += [
                 ("v1-h2", "at once", stack.enter_context(nginx())),
@@ -126,9 +147,8 @@ def main() -> None:
             ]
         for wire, answers, endpoint in endpoints:
             for kind in asked.kinds:
-                backlogs = KINDS[kind].backlogs[: 1 if asked.quick else None]
-                for jobs in backlogs[-1:] if answers == AWAY else backlogs:
-                    row = measure(store, endpoint, wire, kind, jobs, asked.seconds)
+                for jobs, crowd in cases(wire, answers, kind, quick=asked.quick):
+                    row = measure(store, endpoint, wire, kind, jobs, asked.seconds, crowd)
                     rows.append({"server": answers} | row)
                     print(rows[-1], flush=True)
     if not asked.dry:

@@ -95,11 +95,14 @@ def latency(figures: Row) -> str:
 
 def memory(figures: Row) -> str:
     return when(figures) + table(
-        ["wire", "server answers", "jobs", "jobs waiting", "messages settled or put aside", "idle MB", "peak MB"],
+        [
+            "wire", "server answers", "projects", "jobs", "jobs waiting", "messages settled or put aside", "idle MB",
+            "peak MB",
+        ],
         (
             [
-                row["wire"], row["server"], row["kind"], f"{row['jobs']:,}", f"{row['messages_gone']:,}",
-                str(row["idle_mb"]), str(row["peak_mb"]),
+                row["wire"], row["server"], str(row.get("projects", 1)), row["kind"], f"{row['jobs']:,}",
+                f"{row['messages_gone']:,}", str(row["idle_mb"]), str(row["peak_mb"]),
             ]
             for row in figures["rows"]
         ),
