@@ -324,7 +324,25 @@ class Stage(Producing):
                     return False
             return True
 
-        await until(nothing, within, "everything is settled")
+        try:
+            await until(nothing, within, "everything is settled")
+        except AssertionError as error:
+            left = [await self._left(project) for project in projects or self.projects]
+            raise AssertionError(f"{error}; left: {left}") from None
+
+    async def _left(self, project: str) -> dict[str, object]:
+        """What waits, where, and for what: for the report of a failure."""
+        client = self.redis.client
+        streams = {name: await client.xlen(self.keys.stream(project, name)) for name in STREAMS}  # type: ignore[arg-type]
+        delayed = await client.zrange(self.keys.delayed(project), 0, 4, withscores=True)
+        jobs = [await client.hget(self.keys.delayed_jobs(project), member) for member, _ in delayed]
+        pending = {
+            name: await client.xpending_range(self.keys.stream(project, name), "dispatcher", "-", "+", 5)  # type: ignore[arg-type]
+            for name, length in streams.items()
+            if length
+        }
+        control = await client.hgetall(self.keys.control(project))
+        return {"streams": streams, "delayed": delayed, "jobs": jobs, "pending": pending, "control": control}
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
