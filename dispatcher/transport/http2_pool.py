@@ -8,7 +8,7 @@ way out share them, and none takes all of their streams: what is slow must not k
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 from dispatcher.policy.concurrency import share_of
@@ -60,9 +60,8 @@ class Http2Pool:
         self._links: list[Link] = []
         # Said goodbye, their sockets not closed yet.
         self._ending: list[Link] = []
-        # All batches under way; those of them that have something to start, in order.
-        self._running: set[Call] = set()
-        self._calls: deque[Call] = deque()
+        # All batches under way, the oldest first; a dict for its order.
+        self._running: dict[Call, None] = {}
         self._opening: asyncio.Task[None] | None = None
         # Streams of open connections that nobody uses, and what each project uses; by its headers, which are its own.
         self._left = 0
@@ -118,16 +117,13 @@ class Http2Pool:
             call.refuse_waiting("the worker is stopping")
             return
         loop = asyncio.get_running_loop()
-        self._running.add(call)
-        self._calls.append(call)
+        self._running[call] = None
         try:
             self._pump()
             await self._wait(call, timeout_s)
         finally:
             # If it is not done, nobody waits for it any more.
-            self._running.discard(call)
-            if call in self._calls:
-                self._calls.remove(call)
+            del self._running[call]
             if not call.done.done():
                 call.refuse_waiting("cancelled")
                 self._expire(call, loop.time(), "cancelled", loop.time())
@@ -156,7 +152,7 @@ class Http2Pool:
             if any(link.http11 for link in self._links):
                 self._no_http2()
             self._drop_gone()
-        if not self._calls:
+        if not self._running:
             return
         working = [link for link in self._links if not link.retired]
         self._left = sum(link.streams - link.busy for link in working)
@@ -166,7 +162,7 @@ class Http2Pool:
         for link in sorted(working, key=_busy):
             if not self._fill(link, now):
                 break
-        if any(call.room for call in self._calls):
+        if any(call.room for call in self._running):
             self._open_another()
 
     def _drop_gone(self) -> None:
@@ -199,7 +195,7 @@ class Http2Pool:
 
     def _next_call(self) -> Call | None:
         """The oldest call with something that may be started now."""
-        return next((call for call in self._calls if self._room_of(call)), None)
+        return next((call for call in self._running if self._room_of(call)), None)
 
     def _room_of(self, call: Call) -> int:
         """Messages of a batch that may be started now: its project leaves streams for the others."""

@@ -320,7 +320,7 @@ async def test_two_projects_share_connections_and_the_slow_one_keeps_within_its_
     for _ in range(3):
         assert fates(await send(quick, batch_of(*"abcdef"))) == {"accepted": 6}
     assert not any(each.done() for each in held)
-    assert len(slow.pool._calls) == 3  # what is answered is not kept behind what is not
+    assert len(slow.pool._running) == 3  # what is answered is not kept behind what is not
     slow.pool.cut_off()
     # 20 streams, of which a project has eight ninths.
     assert sum(map(fates, await asyncio.gather(*held)), Counter()) == {Fate.UNKNOWN: 17, Fate.NOT_SENT: 133}
