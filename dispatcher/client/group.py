@@ -22,6 +22,7 @@ from typing import Self, Unpack
 from uuid import uuid4
 
 from dispatcher.client.cancellation import raise_if_cancelled
+from dispatcher.client.connected import Connected
 from dispatcher.client.outcomes import OutcomeRecord, decoded
 from dispatcher.errors import ProtocolError
 from dispatcher.model import Outcome
@@ -33,7 +34,7 @@ _BLOCK_S = 5.0
 """How long one read waits at the server."""
 
 
-class OutcomeGroupReader:
+class OutcomeGroupReader(Connected):
     """One member of a group that shares the outcomes of a project.
 
     Args:
@@ -101,10 +102,7 @@ class OutcomeGroupReader:
             if self._joined and not self._held:
                 await self._queue.resign(self._project, self._group)
         finally:
-            await self._queue.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
+            await super().aclose()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -112,7 +110,7 @@ class OutcomeGroupReader:
         if kind is None:
             await self.aclose()
         else:
-            await self._queue.aclose()
+            await super().aclose()
 
     async def read(self, count: int = 100, wait_s: float = 0.0) -> list[OutcomeRecord]:
         """The next entries for this member; empty if there are none. Acknowledge each with `ack`.
