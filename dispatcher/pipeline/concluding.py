@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from typing import Any
 
 from dispatcher.model import Action, Batch, Disposition, Job, Outcome, SendError, SendResponse, Status
 from dispatcher.pipeline.effects import Conclusion, Context, settle_job
@@ -16,6 +17,9 @@ from dispatcher.policy.settle import decide
 from dispatcher.protocol.outcome import encode_outcomes
 from dispatcher.queue.settlement import Settled
 from dispatcher.telemetry.logs import clean_text
+
+_ACCEPTED: Any = Status.ACCEPTED.value
+"""As plain text: to write an enumeration takes as long as the rest of an outcome's fields together."""
 
 
 def conclude(
@@ -72,7 +76,7 @@ def conclude_accepted(batch: Batch, responses: list[SendResponse], context: Cont
             Outcome(
                 job.id,
                 0,
-                Status.ACCEPTED,
+                _ACCEPTED,
                 1,
                 job.enqueued_at,
                 now,

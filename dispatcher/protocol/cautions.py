@@ -94,6 +94,9 @@ _COLLAPSE_ID_LIMIT = 64  # bytes
 
 Cautions = list[Caution]
 
+COLLAPSE_KEY = "collapse_key"
+"""A name in `data` that is not refused, and does not arrive; of what is in `data`, the only one that earns a caution."""
+
 
 def cautions_of(message: Message) -> tuple[Caution, ...]:
     """All that looks wrong in a message whose types and rules are in order; mostly nothing."""
@@ -110,9 +113,9 @@ def cautions_of(message: Message) -> tuple[Caution, ...]:
             _web_notification(webpush, found)
         if webpush.headers:
             _web_headers(webpush.headers, found)
-    if message.data and "collapse_key" in message.data:
+    if message.data and COLLAPSE_KEY in message.data:
         mend = "on the device FCM's own value takes its place: name it otherwise"
-        _add(found, "data-collapse-key", "message.data.collapse_key", "a key that FCM sets itself", mend)
+        _add(found, "data-collapse-key", f"message.data.{COLLAPSE_KEY}", "a key that FCM sets itself", mend)
     return tuple(found[:_MOST])
 
 

@@ -17,7 +17,7 @@ import orjson
 
 from dispatcher.model import Caution, ErrorCode, Job, Lifetimes, Refusal, TargetKind
 from dispatcher.protocol import leisure, rules
-from dispatcher.protocol.cautions import cautions_of, large_topic_payload
+from dispatcher.protocol.cautions import COLLAPSE_KEY, cautions_of, large_topic_payload
 from dispatcher.protocol.lifetimes import decode_layer, in_time, lifetimes_in, lifetimes_of, replace
 from dispatcher.protocol.rules import Checks, refuse
 from dispatcher.protocol.schema import Message
@@ -95,7 +95,13 @@ def read_message(
         fault = rules.fault_of(message, checks)
         if fault is not None:
             return fault
-        return Content(raw, "token", token, lifetimes_of(message), cautions_of(message) if data else ())
+        return Content(
+            raw,
+            "token",
+            token,
+            lifetimes_of(message) if android is not None and android.ttl is not None else None,
+            cautions_of(message) if data and COLLAPSE_KEY in data else (),
+        )
     return Content(raw, "token", token)
 
 

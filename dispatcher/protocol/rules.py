@@ -44,7 +44,7 @@ _TIMESTAMP = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
 
-_SUSPECT = "fmg"  # what a reserved key begins with; the empty string is in it too
+_SUSPECT = "fmg"  # what a reserved key begins with, if it is not empty
 _RESERVED_KEYS = frozenset({"from", "message_type", "gcm", ""})
 _RESERVED_PREFIXES = ("google", "gcm")  # what any edition of the rules reserves
 _NARROW_KEYS = frozenset({"from", "message_type", ""})
@@ -185,7 +185,7 @@ def _size(value: Any) -> int:
 
 def _keys(data: dict[str, str] | None, field: str, checks: Checks) -> Refusal | None:
     for key in data or ():
-        if key[:1] in _SUSPECT:
+        if not key or key[0] in _SUSPECT:
             exact, prefixes = (
                 (_NARROW_KEYS, _NARROW_PREFIXES)
                 if checks.narrow_keys
