@@ -148,7 +148,8 @@ class Job(msgspec.Struct, gc=False):
         entry_id: where it stands in `stream` now; what is acknowledged.
         stream: the stream it was read from.
         project: Firebase project id.
-        fields: the entry as Redis holds it: name, value, name, value, ...; kept for retries and dead letters.
+        entry: the entry as Redis holds it: name, value, name, value, ...; None: it is nothing but `message`, byte for byte,
+            as most are. Read it by `fields`.
         nbytes: what it weighs in the worker's room: bytes of `fields`, and of its messages as they stand in the request,
             which lies beside them until it is answered.
         id: the producer's id, else the origin's entry id; `job` in outcomes.
@@ -177,7 +178,7 @@ class Job(msgspec.Struct, gc=False):
     entry_id: str
     stream: Stream
     project: str
-    fields: list[bytes]
+    entry: list[bytes] | None
     nbytes: int
     id: str
     lane: Lane
@@ -204,6 +205,11 @@ class Job(msgspec.Struct, gc=False):
     unknown_fields: int = 0
     warnings: tuple[Caution, ...] = ()
     refusal: Refusal | None = None
+
+    @property
+    def fields(self) -> list[bytes]:
+        """The entry as Redis holds it, for retries and dead letters."""
+        return self.entry if self.entry is not None else [b"message", self.message]
 
     @property
     def origin_id(self) -> str:

@@ -44,7 +44,7 @@ def members_job(job: Job, tokens: tuple[str, ...]) -> Job:
     fields += (b"message", message, b"tokens", _encode(tokens))
     return msgspec.structs.replace(
         job,
-        fields=fields,
+        entry=fields,
         message=message,
         kind="token",
         values=list(tokens),

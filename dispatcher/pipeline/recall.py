@@ -56,7 +56,7 @@ class _Settlement(msgspec.Struct, gc=False):
 
 def _fingerprint(fields: list[bytes]) -> int:
     # 64 bits under a key of this process: equal by chance once in 10^19.
-    return hash(tuple(fields))
+    return hash(fields[1]) if len(fields) == 2 and fields[0] == b"message" else hash(tuple(fields))
 
 
 class Recall:
@@ -101,7 +101,9 @@ class Recall:
         """
         if stale:
             return
-        fingerprints = array("q", [_fingerprint(job.fields) for job in batch.jobs])
+        fingerprints = array(
+            "q", [hash(job.message) if job.entry is None else _fingerprint(job.entry) for job in batch.jobs]
+        )
         nbytes = batch.nbytes if outcomes is None else len(outcomes)
         self._kept.append(
             _Settlement(

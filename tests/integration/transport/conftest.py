@@ -161,7 +161,7 @@ def _batch_of(*values: str, project: str = "demo", kind: str = "token", **messag
                 entry_id=f"{number}-0",
                 stream="normal",
                 project=project,
-                fields=[],
+                entry=[],
                 nbytes=len(content),
                 id=str(number),
                 lane="normal",

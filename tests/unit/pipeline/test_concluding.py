@@ -42,7 +42,7 @@ def job(*values, fields=None, multicast=None, **more) -> Job:
         "entry_id": next(ids),
         "stream": "normal",
         "project": "demo",
-        "fields": fields,
+        "entry": fields,
         "nbytes": 100,
         "id": "order-7",
         "lane": "normal",

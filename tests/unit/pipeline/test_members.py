@@ -26,7 +26,7 @@ def group(**more) -> Job:
         "entry_id": "1731000000000-0",
         "stream": "normal",
         "project": "demo",
-        "fields": [b"message", b'{"data":{}}', b"group", b"APA91key", b"id", b"order-7"],
+        "entry": [b"message", b'{"data":{}}', b"group", b"APA91key", b"id", b"order-7"],
         "nbytes": 100,
         "id": "order-7",
         "lane": "normal",
@@ -106,7 +106,7 @@ def test_a_retried_group_hands_its_history_on():
 
 def test_a_group_s_key_in_the_place_of_a_token_is_taken_out_of_the_message():
     message = b'{"token":"APA91key","data":{"k":"v"}}'
-    job = group(kind="token", message=message, fields=[b"message", message])
+    job = group(kind="token", message=message, entry=[b"message", message])
     (settled,) = concluded(job).items
     again = reread(settled.delayed[0])
     assert again.refusal is None
@@ -115,7 +115,7 @@ def test_a_group_s_key_in_the_place_of_a_token_is_taken_out_of_the_message():
 
 
 def test_the_places_of_members_are_nobody_else_s():
-    job = group(kind="token", multicast=True, values=["APA91key"], fields=[b"tokens", b'["x","APA91key"]'])
+    job = group(kind="token", multicast=True, values=["APA91key"], entry=[b"tokens", b'["x","APA91key"]'])
     assert members_job(job, ("a", "b")).state.places == [500, 501]
 
 

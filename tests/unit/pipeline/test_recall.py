@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dispatcher.model import Batch
 from dispatcher.pipeline import recall as module
 from dispatcher.pipeline.recall import Recall
@@ -40,6 +42,27 @@ def test_the_same_id_of_another_job_stream_or_project_is_another_job():
         ("q", "normal", FIELDS),
     ):
         assert recall.split(project, stream, [("1-0", fields)]) == ([], [("1-0", fields)])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [b"message", b'{"message":{"token":"a"}}'],
+        [b"message", b'{"topic":"/topics/news"}'],
+        [b"message", b'{"token":"a"}', b"id", b"7"],
+        [b"id", b"7", b"message", b'{"token":"a"}'],
+        [b"message", b"no JSON"],
+        [b"tokens", b'["a"]'],
+    ],
+)
+def test_whatever_the_entry_was_it_is_known_again_and_only_itself(fields):
+    job = decode_entry("p", "normal", "1-0", fields, DecodeLimits())
+    recall = Recall()
+    recall.note(Batch("p", "normal", [job], size=1, nbytes=job.nbytes, epoch=1), ["1-0"], b"[{}]", [])
+    assert recall.split("p", "normal", [("1-0", list(fields))]) == ([Settled("1-0", b"{}")], [])
+    other = [*fields[:-1], fields[-1] + b" "]
+    assert recall.split("p", "normal", [("1-0", other)]) == ([], [("1-0", other)])
+    assert recall.split("p", "normal", [("1-0", [])]) == ([], [("1-0", [])])
 
 
 def test_in_doubt_what_is_here_already_is_not_taken_twice():

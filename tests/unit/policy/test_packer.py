@@ -12,7 +12,7 @@ def job(number=0, *, stream="normal", kind="token", messages=1, nbytes=10):
         entry_id=f"{number}-0",
         stream=stream,
         project="demo-orchard-41",
-        fields=[],
+        entry=[],
         nbytes=nbytes,
         id=f"{number}-0",
         lane="normal",

@@ -27,7 +27,7 @@ def job(*, kind="token", expires_in=1e9, on_unknown="resend", values=("t1",), **
         entry_id="1-0",
         stream="normal",
         project="demo-orchard-41",
-        fields=[],
+        entry=[],
         nbytes=10,
         id="1-0",
         lane="normal",

@@ -59,8 +59,19 @@ def test_the_short_way_and_the_long_way_make_the_same_job():
     short = decode({"message": '{"token":"a","android":{"ttl":"5s"}}'}, "bulk")
     long = decode({"message": '{"token":"a","android":{"ttl":"5s"}}', "id": ""}, "bulk")
     assert long.nbytes == short.nbytes + len("id")
-    long.fields, long.nbytes = short.fields, short.nbytes
+    assert long.entry == [b"message", long.message, b"id", b""]
+    long.entry, long.nbytes = short.entry, short.nbytes
     assert short == long
+
+
+@pytest.mark.parametrize(
+    "message",
+    [MESSAGE, f'{{"message":{MESSAGE}}}', '{"topic":"/topics/news"}', '{"topic":"news"}', "no JSON"],
+)
+def test_an_entry_that_is_only_a_message_comes_back_byte_for_byte_and_is_kept_once(message):
+    job = decode({"message": message})
+    assert job.fields == [b"message", message.encode()]
+    assert (job.entry is None) == (job.message == message.encode())
 
 
 def test_every_field_is_read():

@@ -19,7 +19,7 @@ def job(message, **other):
         entry_id="1-0",
         stream="normal",
         project="p",
-        fields=[],
+        entry=[],
         nbytes=0,
         id="1-0",
         lane="normal",

@@ -24,7 +24,7 @@ def job(*values, message=None, kind="token", multicast=None, **more):
         "entry_id": "1-0",
         "stream": "normal",
         "project": "demo",
-        "fields": [],
+        "entry": [],
         "nbytes": 100,
         "id": "1-0",
         "lane": "normal",
