@@ -18,7 +18,7 @@ from dispatcher.errors import QueueError
 from dispatcher.model import STREAMS, Action, Disposition, Job, SendResponse, Status, Stream
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.effects import dedup_origin
-from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out, unsent_batch
+from dispatcher.pipeline.ordering import DOOMED, EARLY, EXPIRED, duplicate_of, sort_out, tally, unsent_batch
 from dispatcher.pipeline.packing import Packing
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.resettling import Resettling
@@ -170,23 +170,19 @@ class Intake:
         if suspects:
             for job in jobs:
                 job.state = doubted_state(job)
-        counts = [len(job.values) or 1 for job in jobs]
-        sizes = [job.nbytes for job in jobs]
-        messages = sum(counts)
-        unknown = sum([job.unknown_fields for job in jobs])
-        warned = [job for job in jobs if job.warnings]
-        self._room.take(project_id, messages, sum(sizes))
+        read = tally(jobs)
+        self._room.take(project_id, read.messages, read.nbytes)
         project.held[stream].update([entry_id for entry_id, _ in entries])
-        self._size(project_id, stream).saw(max(counts), max(sizes))
-        project.reading_turns.charge(stream, messages)
-        self._share.charge(project_id, messages)
+        self._size(project_id, stream).saw(read.most_messages, read.most_bytes)
+        project.reading_turns.charge(stream, read.messages)
+        self._share.charge(project_id, read.messages)
         orders = project.orders
         if orders is not None:
             jobs = await self._obey(project, stream, jobs, epoch, orders)
-        if unknown:
-            self._metrics.unknown_fields.of(project_id).inc(unknown)
-        if warned:
-            self._warned.saw(project_id, warned, asyncio.get_running_loop().time())
+        if read.unknown_fields:
+            self._metrics.unknown_fields.of(project_id).inc(read.unknown_fields)
+        if read.warned:
+            self._warned.saw(project_id, read.warned, asyncio.get_running_loop().time())
         now = self._queue.now()
         ready = [
             job

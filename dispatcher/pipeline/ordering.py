@@ -1,6 +1,11 @@
-"""Before the send: verdicts on jobs that are not sent, and obeying operators. Plain functions, no awaiting."""
+"""Before the send: counting what was read, verdicts on jobs that are not sent, and obeying operators.
+
+Plain functions, no awaiting.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +27,42 @@ LATE = Disposition(
     Action.EXPIRE, status=Status.EXPIRED, reason="its time ran out before it was sent", counted=False
 )
 """Its time ran out here, between being read and being sent."""
+
+
+class Tally(NamedTuple):
+    """What a read brought.
+
+    Attributes:
+        messages: of all jobs; a refused one counts as one.
+        most_messages: of one job.
+        nbytes: `Job.nbytes` of all jobs.
+        most_bytes: of one job.
+        unknown_fields: of all jobs.
+        warned: the jobs with warnings.
+    """
+
+    messages: int
+    most_messages: int
+    nbytes: int
+    most_bytes: int
+    unknown_fields: int
+    warned: list[Job]
+
+
+def tally(jobs: list[Job]) -> Tally:
+    """Count what was read; `jobs` is not empty."""
+    # An entry that is nothing but its message is one message without unknown fields: only the others are looked into.
+    others = [job for job in jobs if job.entry is not None or job.warnings]
+    counts = [len(job.values) or 1 for job in others]
+    sizes = [job.nbytes for job in jobs]
+    return Tally(
+        len(jobs) - len(others) + sum(counts),
+        max(counts, default=1),
+        sum(sizes),
+        max(sizes),
+        sum([job.unknown_fields for job in others]),
+        [job for job in others if job.warnings],
+    )
 
 
 def hindered(batch: Batch, orders: Orders | None, now: float) -> dict[int, Disposition]:

@@ -175,7 +175,7 @@ class Settling:
         return msgspec.structs.replace(
             batch,
             jobs=jobs,
-            size=sum(len(job.values) for job in jobs),
+            size=sum(len(job.values) or 1 for job in jobs),
             nbytes=sum(job.nbytes for job in jobs),
             epoch=epoch,
         )
@@ -250,7 +250,7 @@ class Settling:
             return self._record(project, batch, ids, outcomes, conclusion)
 
         reply = await self.insist(record)
-        self.forget(project, batch.stream, batch.jobs, ids)
+        self._forget(project, batch.stream, ids, batch.size, batch.nbytes)
         lease = project.lease
         if calls > 1 and lease.epoch == batch.epoch and lease.holds(asyncio.get_running_loop().time()):
             # Nobody else can have had these: an earlier call of ours settled them, and its reply got lost.
@@ -351,13 +351,15 @@ class Settling:
         await self.insist(lambda: self._queue.close(project.id))
         self._log.info("project_resumed", project=project.id)
 
-    def forget(self, project: Project, stream: Stream, jobs: list[Job], ids: list[str] | None = None) -> None:
-        """These entries are no longer in this worker; `ids` are theirs, if they are at hand."""
-        if ids is None:
-            ids = [job.entry_id for job in jobs]
+    def forget(self, project: Project, stream: Stream, jobs: list[Job]) -> None:
+        """These entries are no longer in this worker."""
+        messages = sum(len(job.values) or 1 for job in jobs)
+        ids = [job.entry_id for job in jobs]
+        self._forget(project, stream, ids, messages, sum(job.nbytes for job in jobs))
+
+    def _forget(self, project: Project, stream: Stream, ids: list[str], messages: int, nbytes: int) -> None:
         project.held[stream].difference_update(ids)
-        messages = sum([len(job.values) or 1 for job in jobs])
-        self._room.give(project.id, messages, sum([job.nbytes for job in jobs]))
+        self._room.give(project.id, messages, nbytes)
         self._room_changed.set()
         for watcher in project.watchers:
             watcher.settled(stream, ids)

@@ -1,7 +1,10 @@
 """A batch is sorted by the orders in force."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dispatcher.model import Batch, Status
-from dispatcher.pipeline.ordering import sort_out
+from dispatcher.pipeline.ordering import sort_out, tally
 from dispatcher.policy.orders import Orders
 from dispatcher.protocol.job import DecodeLimits, decode_entry
 
@@ -43,3 +46,26 @@ def test_what_cannot_be_read_goes_on_to_its_refusal():
     kept, ended = sort_out(batch("broken"), Orders(lanes=frozenset({"normal"})))
     assert names(kept) == ["broken"]
     assert ended == []
+
+
+ENTRIES = (
+    [b"message", b'{"token":"t"}'],
+    [b"message", b'{"token":"t","data":{"collapse_key":"1"}}'],
+    [b"message", b'{"token":"t"}', b"id", b"7"],
+    [b"message", b'{"token":"t"}', b"id", b"7", b"colour", b"red", b"size", b"9"],
+    [b"message", b'{"data":{"a":"1"}}', b"tokens", b'["a","b","c"]'],
+    [b"message", b'{"topic":"/topics/news"}'],
+    [b"message", b"no JSON"],
+    [],
+)
+
+
+@given(st.lists(st.sampled_from(ENTRIES), min_size=1))
+def test_what_was_read_is_counted_job_by_job(entries):
+    jobs = [decode_entry("p", "normal", f"1-{n}", fields, DecodeLimits()) for n, fields in enumerate(entries)]
+    found = tally(jobs)
+    messages = [max(1, len(job.values)) for job in jobs]
+    assert (found.messages, found.most_messages) == (sum(messages), max(messages))
+    assert (found.nbytes, found.most_bytes) == (sum(j.nbytes for j in jobs), max(j.nbytes for j in jobs))
+    assert found.unknown_fields == sum(job.unknown_fields for job in jobs)
+    assert found.warned == [job for job in jobs if job.warnings]
