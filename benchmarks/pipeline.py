@@ -10,7 +10,7 @@ machine.
 The wire `v1-h2` is v1 over HTTP/2 and TLS to nginx with a fixed answer, certificate checked; the others go to
 `server.py` without TLS.
 
-    python benchmarks/pipeline.py                      # all cases, three rounds, into results/pipeline.json
+    python benchmarks/pipeline.py                      # all cases, five rounds, into results/pipeline.json
     python benchmarks/pipeline.py --wires batch --jobs 100000 --rounds 1 --dry
 """
 
@@ -36,6 +36,8 @@ JOBS = (10_000, 100_000, 1_000_000)
 LATENCIES_MS = (50.0, 200.0)
 MANY = 20
 """Projects in the case of many."""
+COMPARED = ("msg_per_s", "cpu_us")
+"""Figures of which each round's is kept: ratios are taken round by round."""
 
 
 class Case(NamedTuple):
@@ -86,12 +88,18 @@ def run_bare(redis_url: str, endpoint: str, jobs: int) -> Figures:
 
 
 def cases(wires: list[str], jobs: list[int], latencies: list[float], projects: list[int]) -> list[Case]:
-    """Backlogs at no latency and one project; then latency and many projects, each at the middle backlog."""
+    """Backlogs at no latency and one project; then many projects, and latency, each at the middle backlog.
+
+    What is going to be compared is measured one after the other: the bare loop beside batch, each wire by itself.
+    """
     middle = sorted(jobs)[len(jobs) // 2]
-    workers = [wire for wire in wires if wire != "bare"]
-    found = [Case(wire, count) for count in jobs for wire in wires]
-    found += [Case(wire, middle, latency) for latency in latencies for wire in workers]
-    found += [Case(wire, middle, 0.0, count) for count in projects for wire in workers]
+    found = []
+    for group in (("bare", "batch"), ("v1",), ("v1-h2",)):
+        chosen = [wire for wire in group if wire in wires]
+        workers = [wire for wire in chosen if wire != "bare"]
+        found += [Case(wire, count) for count in jobs for wire in chosen]
+        found += [Case(wire, middle, 0.0, count) for count in projects for wire in workers]
+        found += [Case(wire, middle, latency) for latency in latencies for wire in workers]
     return found
 
 
@@ -135,7 +143,7 @@ def main() -> None:
     options.add_argument("--jobs", nargs="+", type=int, default=list(JOBS))
     options.add_argument("--latency-ms", nargs="*", type=float, default=list(LATENCIES_MS))
     options.add_argument("--projects", nargs="*", type=int, default=[MANY])
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--measure", type=int, default=max(JOBS), help="most messages measured a round")
     options.add_argument("--quick", action="store_true", help="one round, small backlogs")
     options.add_argument("--dry", action="store_true", help="print only")
@@ -166,6 +174,7 @@ def main() -> None:
             **case._asdict(),
             "rounds": len(found),
             **{key: round(statistics.median(figures[key] for figures in found), 3) for key in found[0]},
+            "each": {key: [round(figures[key], 3) for figures in found] for key in COMPARED},
         }
         for case, found in rounds.items()
     ]
