@@ -112,9 +112,9 @@ class Answers:
         """
         if not self.inside_block or number != self._stream:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
-        self._block += payload
-        if len(self._block) > MAX_BLOCK:
+        if len(self._block) + len(payload) > MAX_BLOCK:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "a header block without end")
+        self._block += payload
         if flags & frames.END_HEADERS:
             self.inside_block = False
             self._on_block(number, self._flags, bytes(self._block))
