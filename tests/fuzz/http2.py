@@ -8,7 +8,7 @@ from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
-from http2_server import BEGIN, Talk, garbled, honest
+from http2_server import ASK, BEGIN, Talk, garbled, honest
 from verdicts import judged
 
 from dispatcher.model import Fate
@@ -25,7 +25,7 @@ REQUESTS = [
         (b":path", b"/v1/projects/p/messages:send"),
         (b"authorization", b"Bearer " + token),
     )
-    for token in (b"a" * 200, b"b" * 200)
+    for token in (b"a" * 200, b"b" * 200, b"c" * 20_000)  # the last needs CONTINUATION
 ]
 BODY = b'{"message":{"token":"fQ7xK2tLmN8:APA91b"}}'
 
@@ -46,12 +46,17 @@ class Client:
         self._sent()
 
     def act(self, act: int) -> None:
-        """Begin a request, if there is room, or cancel a stream, whatever it is."""
+        """Begin a request, if there is room; ask for a sign of life; or cancel a stream, whatever it is."""
         if act == BEGIN:
             if self.connection.room:
-                headers = REQUESTS[len(self.begun) % 5 == 4]
+                number = len(self.begun)
+                headers = REQUESTS[2 if number % 50 == 10 else number % 4 == 3]
                 self.begun.append(self.connection.request(headers, BODY))
-                self._allowed += 1000
+                self._allowed += 200 + len(headers[-1][1])
+        elif act == ASK:
+            if not self.closed:
+                self.connection.ping()
+                self._allowed += 17
         else:
             open_before = act in self.connection._streams.open
             fate = self.connection.cancel(act)

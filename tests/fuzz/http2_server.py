@@ -1,7 +1,7 @@
 """All that an HTTP/2 server may say to a client that sends messages, honest, rude or garbled.
 
 A talk is a list of what the server says, a frame an item, and between them of what the client does: `BEGIN` a request,
-or cancel the stream of that number.
+`ASK` for a sign of life, or cancel the stream of that number.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dispatcher.protocol.http2 import frames
 from dispatcher.protocol.http2.frames import ErrorCode, Setting
 
 BEGIN = 0
+ASK = -1
 Talk = list[bytes | int]
 Field = tuple[bytes, bytes]
 
@@ -51,6 +52,30 @@ NAMES = [
 CODES = [*range(14), 77, 2**32 - 1]
 
 
+def _large_block() -> bytes:
+    encoder = hpack.Encoder()
+    encoder.header_table_size = 0
+    block: bytes = encoder.encode([(b":status", b"404"), (b"a", b"a" * 20_000)])
+    return block
+
+
+HOSTILE = [
+    *(frames.window_update(stream, frames.MAX_WINDOW) for stream in (0, 1, 3)),
+    frames.window_update(0, 0),
+    frames.settings({Setting.INITIAL_WINDOW_SIZE: frames.MAX_WINDOW}),
+    frames.settings({Setting.INITIAL_WINDOW_SIZE: 0, Setting.MAX_CONCURRENT_STREAMS: 0}),
+    frames.settings({Setting.ENABLE_PUSH: 1}),
+    frames.frame(frames.GOAWAY, 0, 0, (1).to_bytes(4, "big") + bytes(4)),
+    frames.frame(frames.GOAWAY, 0, 0, (5).to_bytes(4, "big") + bytes(4)),
+    *(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, _large_block()) for stream in (1, 3, 5)),
+    *(frames.frame(frames.DATA, 0, stream, bytes(16_384)) * 17 for stream in (1, 3)),
+    frames.frame(frames.HEADERS, 0, 3, bytes(16_384))
+    + frames.frame(frames.CONTINUATION, 0, 3, bytes(16_384)),
+    frames.frame(frames.CONTINUATION, 0, 3, b"x"),
+]
+"""What an honest server never says, or not without need."""
+
+
 class Server:
     """Says what an honest server may say; a rude one is honest but for its header fields."""
 
@@ -63,6 +88,8 @@ class Server:
         self._chance = chance
         self._rude = rude
         self._encoder = hpack.Encoder()
+        # Once: with the size after the acknowledgement it is told twice at most (RFC 7541, 4.2).
+        self._table = chance.choice((4096, 4096, 1000, 50))
 
     def say(self, kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> None:
         self.touched = max(self.touched, stream)
@@ -84,6 +111,7 @@ class Server:
             case 0:
                 self.say(frames.PING, 0, 0, chance.randbytes(8))
             case 1:
+                self.talk.append(ASK)
                 self.say(frames.PING, frames.ACK, 0, b"dispatch")
             case 2:
                 self.say(frames.PRIORITY, 0, 2 * begun + 1, bytes(5))
@@ -169,6 +197,8 @@ class Server:
         chance = self._chance
         if self._rude and chance.random() < 0.3:
             fields = _rude(fields, chance)
+        if self._table != self._encoder.header_table_size and self._encoder.header_table_size:
+            self._encoder.header_table_size = self._table
         block = self._encoder.encode(fields, huffman=chance.random() < 0.7)
         flags = frames.END_STREAM if last else 0
         cuts = sorted(chance.randrange(len(block) + 1) for _ in range(chance.choice((0, 0, 0, 1, 3))))
@@ -271,7 +301,7 @@ def garbled(talk: Talk, chance: random.Random) -> Talk:
     for _ in range(chance.choice((1, 1, 1, 2, 3, 4))):
         at = chance.randrange(len(wrong))
         item = wrong[at]
-        match chance.randrange(8):
+        match chance.randrange(9):
             case 0 | 1 if isinstance(item, bytes):
                 wrong[at] = accident(item, chance)
             case 2 if isinstance(item, bytes) and len(item) >= 9:  # a right frame around a wrong payload
@@ -295,6 +325,8 @@ def garbled(talk: Talk, chance: random.Random) -> Talk:
             case 6:
                 other = chance.randrange(len(wrong))
                 wrong[at], wrong[other] = wrong[other], item
+            case 7:
+                wrong.insert(at, chance.choice(HOSTILE))
             case _:
-                wrong.insert(at, chance.choice((BEGIN, BEGIN, 1, 2, 3, 5, 7)))
+                wrong.insert(at, chance.choice((BEGIN, BEGIN, BEGIN, ASK, 1, 2, 3, 5, 7)))
     return wrong
