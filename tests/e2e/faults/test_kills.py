@@ -28,9 +28,10 @@ async def test_killed_before_the_send(stage: Stage, close):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("transport", ["batch", "v1"])
-async def test_killed_after_the_send_and_before_the_answer(stage: Stage, close, transport):
+@pytest.mark.parametrize("transport", ["batch", "v1", "v1-h2"])
+async def test_killed_after_the_send_and_before_the_answer(make_stage, close, transport):
     """What was on the wire is sent again, at most; the rest once."""
+    stage: Stage = await make_stage(tls=transport == "v1-h2")
     await stage.emulator.script(latency=0.5)
     slow = {
         "transport": transport,
