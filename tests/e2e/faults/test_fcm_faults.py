@@ -154,9 +154,9 @@ async def test_http2_connections_break_anywhere(make_stage, close):
 
 @pytest.mark.thorough
 async def test_an_http2_connection_that_went_half_open(make_stage, close):
-    """What it has is of unknown fate and sent again, marked; what comes later goes over another connection."""
+    """A PING that nobody answers tells: what was under way goes again, marked, over another connection."""
     stage: Stage = await make_stage(tls=True)
-    worker = await stage.worker(transport="v1-h2", request_timeout_s=5)
+    worker = await stage.worker(transport="v1-h2", request_timeout_s=100)
     await stage.produce(1000)
     await stage.settled()
     await stage.emulator.script(latency=0.1)
