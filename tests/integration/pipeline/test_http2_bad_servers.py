@@ -313,7 +313,7 @@ async def others_are_served(desk, good: Server) -> None:
     """A project with a good server gets all that it should, at the first attempt."""
     other = type(desk)(desk.redis, SECOND)
     await add(other, *MANY)
-    outcomes = await other.outcomes(len(MANY))
+    outcomes = await other.outcomes(len(MANY), within=60)
     assert {(o["status"], o["attempts"], "possible_duplicate" in o) for o in outcomes} == {
         ("accepted", 1, False)
     }
@@ -324,12 +324,12 @@ async def others_are_served(desk, good: Server) -> None:
 async def test_all_get_through_in_the_end_once(what, serve_both, desk, listen):
     alpn, behave, ids, (connections, most_connections), most_at_once = RECOVERABLE[what]
     async with listen(behave, alpn) as bad, listen(well, ["h2"]) as good:
-        worker = await serve_both(bad, good)
+        worker = await serve_both(bad, good, "request_timeout_s = 100")
         await add(desk, *ids)
-        await desk.until(lambda: bad.connections >= connections)
+        await desk.until(lambda: bad.connections >= connections, within=60)
         await others_are_served(desk, good)
         bad.others_served.set()
-        outcomes = await desk.outcomes(len(ids), within=30)
+        outcomes = await desk.outcomes(len(ids), within=60)
         assert {(o["status"], o["attempts"]) for o in outcomes} == {("accepted", 1)}
         assert not any("possible_duplicate" in o for o in outcomes)
         assert sorted(bad.heard) == sorted(ids)
@@ -362,6 +362,6 @@ async def test_all_end_with_the_right_reason_and_the_next_are_accepted_once_the_
         assert len(await desk.dead()) == len(FEW)
         bad.start_again_as_a_good_one()
         await add(desk, "later")
-        outcomes = await desk.outcomes(len(FEW) + 1)
+        outcomes = await desk.outcomes(len(FEW) + 1, within=60)
         assert (outcomes[-1]["status"], bad.heard[-1]) == ("accepted", "later")
         assert await desk.backlog() == 0
