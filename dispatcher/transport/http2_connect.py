@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True):
         host: name or address.
         port: its port.
         tls: what to trust, `h2` offered by ALPN; None: HTTP/2 without TLS, by prior knowledge (RFC 9113, 3.3).
-        route: for its proxy.
+        route: for its proxy, if it has one: spoken to without TLS (`make_http2` refuses others).
     """
 
     host: str
@@ -121,8 +121,6 @@ async def _through_proxy(place: Place) -> socket.socket:
     """
     loop = asyncio.get_running_loop()
     url = urlsplit(place.route.proxy_address)
-    if url.scheme != "http":
-        raise ConnectionError("HTTP/2 goes through http:// proxies only; see DISPATCHER_HTTP_VERSION")
     found = await loop.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for family, kind, protocol, _, address in found:
