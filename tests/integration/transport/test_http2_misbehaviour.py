@@ -14,7 +14,7 @@ from h2.events import PingReceived, RequestReceived, StreamEnded
 from h2.settings import SettingCodes
 
 from dispatcher.model import Fate
-from dispatcher.transport import http2_connect
+from dispatcher.transport import http2_connect, http2_link
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.http2_link import PINGS, Patience
 from dispatcher.transport.route import Route
@@ -163,6 +163,12 @@ def call_of(transport: Http2Transport):
 async def until(condition) -> None:
     while not condition():  # noqa: ASYNC110 - some are of things that know no events
         await asyncio.sleep(0.01)
+
+
+def rest(transport: Http2Transport) -> None:
+    """As if its connections had been left alone for a while."""
+    for link in transport.pool._links:
+        link._heard -= 2 * Patience().rest_s
 
 
 def many(count: int) -> list[str]:
@@ -375,6 +381,46 @@ async def test_a_half_open_connection_is_pinged_and_given_up(scripted, pool, bat
         assert "no sign of life" in responses[0].error.reason
         assert fates(await send(transport, batch_of(*"abc"))) == {"accepted": 3}
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("links", [1, 2])
+async def test_a_connection_that_died_at_rest_gets_no_message_and_leaves_none_of_unknown_fate(
+    scripted, pool, batch_of, links: int
+) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        it.answer(stream)
+        if it.number == 1 and it.requests == 3:
+            it.flush()
+            await asyncio.sleep(3600)  # reads no more
+
+    async with scripted(script) as server:
+        transport = pool(server.url, links=links, timeout_s=30.0, patience=Patience(silence_s=1.0))
+        assert fates(await send(transport, batch_of(*"abc"))) == {"accepted": 3}
+        (dead,) = transport.pool._links
+        rest(transport)
+        assert fates(await send(transport, batch_of(*"def"))) == {"accepted": 3}
+        assert (server.connections, server.begun) == (2, 6)
+        await until(lambda: dead.gone)
+
+
+async def test_a_connection_at_rest_is_asked_once_a_use_and_no_other_is_opened_beside_it(
+    scripted, pool, batch_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_link, "WAKES_WITHIN_S", 60.0)
+    async with scripted(well) as server:
+        transport = pool(server.url, links=5, patience=Patience(silence_s=60.0))
+        for uses in range(4):
+            assert fates(await send(transport, batch_of(*many(50)))) == {"accepted": 50}
+            assert (server.pings, server.connections) == (uses, 1)
+            rest(transport)
+
+
+async def test_connections_that_were_used_lately_are_not_asked(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        transport = pool(server.url)
+        for _ in range(10):
+            assert fates(await send(transport, batch_of(*many(50)))) == {"accepted": 50}
+        assert (server.pings, server.connections) == (0, 1)
 
 
 async def test_a_slow_answer_with_signs_of_life_is_waited_for(scripted, pool, batch_of) -> None:

@@ -507,6 +507,7 @@ async def test_a_proxy_that_is_not_there_or_refuses_is_not_sent() -> None:
     assert got.fate is Fate.NOT_SENT
     assert "403" in got.reason
 
+
 async def test_through_a_proxy_that_is_itself_reached_by_tls(
     serve, whole, server_tls: ssl.SSLContext, certificate: Path
 ) -> None:
