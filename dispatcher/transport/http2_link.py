@@ -172,9 +172,8 @@ class Link(asyncio.BufferedProtocol):
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin; the first `flush` is for whoever knows that the other side speaks HTTP/2."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own classes have another base
-        self.flush()
         self._watch = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it is always the same
