@@ -49,23 +49,11 @@ HTTP2_HANDSHAKES = 10
 """The same over `v1` and HTTP/2, with Google's 100 streams a connection. Six or seven are usual; the limit is 34."""
 
 PERIODIC = frozenset(
-    (
-        *(
-            "info",
-            "time",
-            "scan",
-            "exists",
-            "hgetall",
-            "xinfo",
-            "xlen",
-            "xpending",
-            "xrange",
-            "xrevrange",
-            "xtrim",
-        ),
-        *("zcard", "zcount", "zrange", "zremrangebyrank", "zremrangebyscore", "pexpire"),
+    [
+        *("info", "time", "scan", "exists", "hgetall", "pexpire", "xinfo", "xlen", "xpending", "xtrim"),
+        *("xrange", "xrevrange", "zcard", "zcount", "zrange", "zremrangebyrank", "zremrangebyscore"),
         *("acquire", "group", "promote", "rights", "listen"),
-    )
+    ]
 )
 """What a worker sends by the clock or at its start, whether it has messages or not: leases, the control hash, figures for
 the metrics, upkeep, and the listener at quiet lanes (`listen`, an XREADGROUP that blocks)."""
