@@ -33,8 +33,8 @@ BATCHES = 20
 BATCH = 500
 MESSAGES = BATCHES * BATCH
 
-READS = 2
-"""Most reads (XREADGROUP) a batch, those that find a lane empty included."""
+READS = 3
+"""Most reads (XREADGROUP) a batch, those that find a lane empty included: one or two are usual."""
 COMMANDS = 2.2
 """Most Redis commands a batch beside its reads and what is periodic: a grant and a settlement, in ten batches one more of each."""
 AOF_BYTES = 750
@@ -225,6 +225,13 @@ async def served(serve, desk, fcm: Server, certificate: Path):
     return start
 
 
+async def all_settled(desk, fcm: Server) -> None:
+    """Wait for the outcome of every message."""
+    # Redis is asked last: to read thousands of outcomes again and again takes long where all of this is in one process.
+    await desk.until(lambda: fcm.messages >= MESSAGES, within=60)
+    await desk.outcomes(MESSAGES, within=30)
+
+
 async def watch(client: redis.asyncio.Redis, seen: Counter[str], ready: asyncio.Event) -> None:
     """Count what clients send until one says ECHO; scripts by their names."""
     async with client.monitor() as monitor:
@@ -247,17 +254,19 @@ async def watch(client: redis.asyncio.Redis, seen: Counter[str], ready: asyncio.
 
 
 @pytest.mark.parametrize("wire", ["batch", "v1-h2"])
-async def test_a_batch_takes_few_redis_commands_and_a_message_little_of_the_log(served, desk, server, wire):
+async def test_a_batch_takes_few_redis_commands_and_a_message_little_of_the_log(
+    served, desk, fcm, server, wire
+):
     before = (await desk.redis.info("persistence"))["aof_current_size"]
     seen: Counter[str] = Counter()
-    client = redis.asyncio.Redis.from_url(server.url, protocol=2)
+    client = redis.asyncio.Redis.from_url(server.url, protocol=2, socket_timeout=None)
     ready = asyncio.Event()
     watching = asyncio.create_task(watch(client, seen, ready))
     await ready.wait()
     # A worker that stumbles on a busy machine must not close its batches half full for that.
     worker = await served(wire, quota_per_minute=100_000_000, linger_ms=1000)
 
-    await desk.outcomes(MESSAGES, within=60)
+    await all_settled(desk, fcm)
 
     await desk.redis.echo("that is all")
     await watching
@@ -280,7 +289,7 @@ async def test_a_batch_takes_few_redis_commands_and_a_message_little_of_the_log(
 )
 async def test_ten_thousand_messages_share_connections_and_tls_handshakes(served, desk, fcm, wire, most):
     await served(wire, **({"max_concurrent_requests": HTTP11_HANDSHAKES} if wire == "v1-h1" else {}))
-    await desk.outcomes(MESSAGES, within=100)
+    await all_settled(desk, fcm)
     assert fcm.messages == MESSAGES
     assert fcm.versions == {"h2" if wire == "v1-h2" else "http/1.1"}
     assert fcm.handshakes == fcm.accepted <= most
