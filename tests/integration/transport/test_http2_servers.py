@@ -72,7 +72,7 @@ def nginx(program, running, certificate, free_port, tmp_path):
 
 async def test_nginx_ten_thousand_messages_over_a_few_handshakes(nginx, pool, batch_of) -> None:
     with nginx("keepalive_requests 100000;"):
-        transport = pool(nginx.url)
+        transport = pool(nginx.url, links=34)
         for _ in range(20):
             responses = await send(transport, batch_of(*map(str, range(500))))
             assert fates(responses) == {"accepted": 500}

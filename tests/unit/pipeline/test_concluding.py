@@ -5,6 +5,8 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatcher.model import (
     Action,
@@ -20,7 +22,7 @@ from dispatcher.model import (
     SendResponse,
     Status,
 )
-from dispatcher.pipeline.concluding import conclude, conclude_unsent, restrict
+from dispatcher.pipeline.concluding import conclude, conclude_accepted, conclude_unsent, restrict
 from dispatcher.pipeline.effects import Context
 from dispatcher.pipeline.ordering import LATE
 from dispatcher.pipeline.sending import HELD
@@ -462,3 +464,73 @@ class TestUnsent:
         assert first.delayed[0].member == "bulk:1-0:0:3"
         assert conclusion.pause is None
         assert (first.outcomes, first.dead) == (b"", [])
+
+
+class TestPlainAndAccepted:
+    """The short way of a batch on a good day, against the long one."""
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["token", "topic", "condition", "fid"]),
+                st.text(max_size=9),
+                st.text(max_size=9),
+                st.floats(0, 2e9, allow_nan=False),
+                # What is nothing to an outcome.
+                st.sampled_from([{}, {"dedup_key": "k"}, {"validate_only": True}, {"multicast": True}]),
+            ),
+            min_size=1,
+            max_size=9,
+        )
+    )
+    def test_its_outcomes_are_those_of_the_long_way(self, messages):
+        whole = batch(
+            *(
+                job(value, kind=kind, id=named, enqueued_at=at, **more)
+                for kind, value, named, at, more in messages
+            )
+        )
+        responses = [name(f"projects/demo/messages/{number}") for number in range(len(messages))]
+        conclusion = conclude(whole, responses, {}, context())
+        assert all(
+            item.accepted and not (item.delayed or item.dead or item.campaign) for item in conclusion.items
+        )
+        found = conclude_accepted(whole, responses, context())
+        assert found == b"[" + b",".join(item.outcomes for item in conclusion.items) + b"]"
+
+    def test_nothing_is_recorded_if_only_failures_are(self):
+        assert conclude_accepted(batch(job("t"), job("u")), [name()] * 2, context(failures_only=True)) == b""
+
+    @pytest.mark.parametrize("failures_only", [False, True])
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"values": ("t", "u")},
+            {"state": JobState("1-0", "bulk", AT, sends=1)},
+            {"campaign": "c"},
+            {"attributes": b"{}"},
+            {"operation": "token.info"},
+        ],
+        ids=lambda more: next(iter(more)),
+    )
+    def test_a_batch_with_a_job_that_is_not_plain_goes_the_long_way(self, more, failures_only):
+        odd = job(*more.get("values", ("t",)), **{k: v for k, v in more.items() if k != "values"})
+        whole = batch(job("s"), odd)
+        assert conclude_accepted(whole, [name()] * whole.size, context(failures_only=failures_only)) is None
+
+    @pytest.mark.parametrize("failures_only", [False, True])
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            GONE,
+            SLOW,
+            LOST,
+            SendResponse("m/1", replacement_token="new"),
+            SendResponse(result=b"{}"),
+            SendResponse("m/1", failed_tokens=("u",)),
+        ],
+        ids=["gone", "slow", "lost", "replaced", "result", "failed members"],
+    )
+    def test_a_batch_with_an_answer_that_is_not_plain_goes_the_long_way(self, odd, failures_only):
+        whole = batch(job("s"), job("t"))
+        assert conclude_accepted(whole, [name(), odd], context(failures_only=failures_only)) is None

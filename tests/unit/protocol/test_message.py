@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.model import ErrorCode, Job, Lifetimes, Refusal
-from dispatcher.protocol.message import Content, bodies, read_message, target_of
+from dispatcher.protocol import rules
+from dispatcher.protocol.message import Content, _checked, _decode, bodies, read_message, target_of
 from dispatcher.protocol.rules import Checks
 from dispatcher.protocol.schema import Message
 
@@ -396,7 +397,45 @@ def test_names_that_only_look_like_twins_are_fine(raw):
     assert read_message(raw) == Content(raw, "token", read_message(raw).value)
 
 
+# The short way, by which nearly every message goes, and the long one.
+
+
+TO_ONE_TOKEN = st.fixed_dictionaries(
+    {"token": st.text(min_size=1, max_size=9)},
+    optional={
+        "notification": st.fixed_dictionaries({}, optional={"title": st.text(max_size=9)}),
+        "data": st.dictionaries(
+            st.sampled_from(["a", "collapse_key", "from", "gcm", "google.x", "message_type", "fcm", ""]),
+            st.text(max_size=9),
+            max_size=3,
+        ),
+        "android": st.fixed_dictionaries(
+            {},
+            optional={
+                "priority": st.sampled_from(["high", "NORMAL", 1, 2, "urgent", "1"]),
+                "ttl": st.sampled_from(["60s", "3.5s", "0s", "2419200s", "2419201s", "-1s", "1m", ""]),
+            },
+        ),
+        "fcm_options": st.fixed_dictionaries(
+            {}, optional={"analytics_label": st.sampled_from(["spring", "two words", ""])}
+        ),
+    },
+)
+
+
+@settings(max_examples=300)
+@given(TO_ONE_TOKEN, SPELLINGS)
+def test_the_short_way_finds_what_the_long_one_does(message, spell):
+    raw = spell(message)
+    assert read_message(raw) == _checked(raw, _decode(raw), False, rules.DEFAULTS)
+
+
 # What is strange and is sent.
+
+
+def test_a_collapse_key_in_the_data_is_warned_of():
+    read = read_message(b'{"token":"a","data":{"collapse_key":"x"}}')
+    assert [caution.code for caution in read.warnings] == ["data-collapse-key"]
 
 
 def test_what_looks_wrong_is_sent_with_a_warning():
