@@ -86,8 +86,6 @@ OTHER: dict[str, dict[str, Any]] = {
 }
 
 
-
-
 class Meter(msgspec.Struct):
     """How often things are done.
 

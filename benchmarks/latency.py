@@ -189,7 +189,9 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=6.0, help="of a round")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--bulk", type=int, default=BULK_JOBS)
-    options.add_argument("--quick", action="store_true", help="one round of three seconds, a tenth of the bulk jobs")
+    options.add_argument(
+        "--quick", action="store_true", help="one round of three seconds, a tenth of the bulk jobs"
+    )
     options.add_argument("--dry", action="store_true", help="print only")
     asked = options.parse_args()
     if asked.quick:
@@ -203,7 +205,12 @@ def main() -> None:
         for number in range(asked.rounds):
             for case, found in rounds.items():
                 found.append(measure(store, servers.of(case), case, asked.seconds))
-                print(number + 1, *case, {name: round(value, 1) for name, value in found[-1].items()}, flush=True)
+                print(
+                    number + 1,
+                    *case,
+                    {name: round(value, 1) for name, value in found[-1].items()},
+                    flush=True,
+                )
     rows = [row_of(case, found) for case, found in rounds.items()]
     if not asked.dry:
         results.save("latency", {"rows": rows}, quick=asked.quick)

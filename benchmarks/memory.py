@@ -76,7 +76,13 @@ def fill(client: redis.Redis, project: str, kind: str, jobs: int) -> None:
 
 
 def measure(
-    store: EmbeddedRedis, endpoint: str | Nginx, wire: str, kind: str, jobs: int, seconds: float, crowd: int = 1
+    store: EmbeddedRedis,
+    endpoint: str | Nginx,
+    wire: str,
+    kind: str,
+    jobs: int,
+    seconds: float,
+    crowd: int = 1,
 ) -> dict[str, object]:
     """One case, its jobs in equal parts over so many projects."""
     client = redis.Redis.from_url(store.url)
@@ -163,7 +169,9 @@ def main() -> None:
     )
     options.add_argument("--wires", nargs="+", choices=WIRES, default=list(WIRES))
     options.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    options.add_argument("--seconds", type=float, default=3.0, help="at full flow, where the server answers at once")
+    options.add_argument(
+        "--seconds", type=float, default=3.0, help="at full flow, where the server answers at once"
+    )
     options.add_argument("--slow-ms", type=float, default=1000.0, help="latency of the slow server")
     options.add_argument("--quick", action="store_true", help="the small backlogs only, 2 seconds each")
     options.add_argument("--dry", action="store_true", help="print only")
