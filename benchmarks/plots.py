@@ -49,8 +49,13 @@ def _backlog(figures: Row) -> str:
 
 def _latency(figures: Row) -> str:
     series: dict[str, list[tuple[float, float]]] = {}
+    server_ms: dict[
+        str, float
+    ] = {}  # of a wire's line; a row with another is a point of its own, in the table
     for row in figures["rows"]:
-        if row["lane"] == "normal":
+        if row["lane"] == "normal" and row["server_ms"] == server_ms.setdefault(
+            row["wire"], row["server_ms"]
+        ):
             for share in ("p50", "p99"):
                 series.setdefault(f"{row['wire']}, {share}", []).append((row["rate"], row[share]))
     return svg.lines(
