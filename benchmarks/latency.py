@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import redis
 import results
-from nginx import Nginx, nginx
-from stage import GROUP, MESSAGE, aside, delayed, enqueue, server, stream, worker
+from nginx import Nginx
+from pipeline import Servers
+from stage import GROUP, MESSAGE, aside, enqueue, stream, worker
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
@@ -97,14 +98,14 @@ class Case(NamedTuple):
         lane: into which messages are put.
         rate: of them, a second.
         bulk: jobs waiting in the bulk lane.
-        server_ms: latency of the server.
+        latency_ms: of the server.
     """
 
     wire: str
     lane: str
     rate: int
     bulk: int
-    server_ms: float
+    latency_ms: float
 
 
 def cases(wires: list[str], rates: list[int] | None, bulk: int) -> list[Case]:
@@ -143,7 +144,7 @@ def measure(store: EmbeddedRedis, endpoint: str | Nginx, case: Case, seconds: fl
     if bulk:
         figures["bulk_a_second"] = (bulk - bulk_left) / (WARM_S + seconds)
     waits = percentiles(counted)
-    return figures | {name: wait - case.server_ms for name, wait in waits.items()}
+    return figures | {name: wait - case.latency_ms for name, wait in waits.items()}
 
 
 def row_of(case: Case, rounds: list[dict[str, float]]) -> dict[str, Any]:
@@ -154,30 +155,7 @@ def row_of(case: Case, rounds: list[dict[str, float]]) -> dict[str, Any]:
     row |= {name: round(row[name]) for name in ("messages", "bulk_a_second") if name in row}
     row["generator_behind_ms"] = round(max(each["generator_behind_ms"] for each in rounds), 1)
     limit_ms = LINGER_MS + (100 if case.bulk else 25)
-    return row | {"rounds": len(rounds), "server_ms": case.server_ms, "limit_ms": limit_ms}
-
-
-class Servers:
-    """The endpoints of all cases, started when first asked for."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._started: dict[tuple[str, float], str | Nginx] = {}
-
-    def of(self, case: Case) -> str | Nginx:
-        """Where the case sends to."""
-        key = (case.wire, case.server_ms)
-        if key not in self._started:
-            self._started[key] = self._start(*key)
-        return self._started[key]
-
-    def _start(self, wire: str, latency_ms: float) -> str | Nginx:
-        if wire == "batch":
-            return self._stack.enter_context(server(latency_ms))
-        running = self._stack.enter_context(nginx())
-        if latency_ms:
-            running.url = f"https://127.0.0.1:{self._stack.enter_context(delayed(running.port, latency_ms))}"
-        return running
+    return row | {"rounds": len(rounds), "server_ms": case.latency_ms, "limit_ms": limit_ms}
 
 
 def main() -> None:
@@ -204,7 +182,8 @@ def main() -> None:
         servers = Servers(stack)
         for number in range(asked.rounds):
             for case, found in rounds.items():
-                found.append(measure(store, servers.of(case), case, asked.seconds))
+                endpoint = servers.of(case.wire, case.latency_ms)
+                found.append(measure(store, endpoint, case, asked.seconds))
                 print(
                     number + 1,
                     *case,

@@ -123,9 +123,9 @@ class Servers:
         self._stack = stack
         self._started: dict[tuple[bool, float], str | Nginx] = {}
 
-    def of(self, case: Case) -> str | Nginx:
-        """Where the case sends to."""
-        key = (case.wire in ("v1", "v1-h2"), case.latency_ms)
+    def of(self, wire: str, latency_ms: float) -> str | Nginx:
+        """Where a wire leads to."""
+        key = (wire in ("v1", "v1-h2"), latency_ms)
         if key not in self._started:
             self._started[key] = self._start(*key)
         return self._started[key]
@@ -163,10 +163,11 @@ def main() -> None:
         for number in range(asked.rounds):
             for case in chosen:
                 measure = measured_of(case, asked.measure)
+                endpoint = servers.of(case.wire, case.latency_ms)
                 if case.wire == "bare":
-                    found = run_bare(store.url, servers.of(case), min(case.jobs, measure))
+                    found = run_bare(store.url, endpoint, min(case.jobs, measure))
                 else:
-                    found = run_worker(store.url, servers.of(case), case, measure)
+                    found = run_worker(store.url, endpoint, case, measure)
                 rounds[case].append(found)
                 print(
                     f"{number + 1} {case.wire:6} {case.jobs:>9,} jobs {case.latency_ms:>4g} ms {case.projects:>3} projects"
