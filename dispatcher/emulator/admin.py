@@ -47,6 +47,9 @@ PREFIX = "/_emulator/"
 PAGE = 10_000
 """Ledger rows a page holds unless asked otherwise; about a megabyte."""
 
+_DIGITS = 15
+"""Of a number in a query."""
+
 
 class TokensChange(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `PUT tokens`."""
@@ -325,8 +328,8 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     text = query.get(name, "")
     if not text:
         return default
-    if not text.isdigit():
-        raise WrongUseError(f"{name}={text}: must be a whole number")
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise WrongUseError(f"{name}={text[:80]}: must be a whole number")
     return int(text)
 
 

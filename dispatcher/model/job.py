@@ -149,7 +149,7 @@ class Job(msgspec.Struct, gc=False):
         stream: the stream it was read from.
         project: Firebase project id.
         entry: the entry as Redis holds it: name, value, name, value, ...; None: it is nothing but `message`, byte for byte,
-            as most are. Read it by `fields`.
+            as most are, so one message without options. Whoever changes `message` sets it. Read it by `fields`.
         nbytes: what it weighs in the worker's room: bytes of `fields`, and of its messages as they stand in the request,
             which lies beside them until it is answered.
         id: the producer's id, else the origin's entry id; `job` in outcomes.
@@ -249,8 +249,8 @@ class Batch(msgspec.Struct, gc=False):
     Messages are numbered through: job by job, and within a job value by value (`messages()`).
 
     Attributes:
-        size: number of messages (not jobs).
-        nbytes: weight in the worker's room.
+        size: number of messages (not jobs); a refused job without values counts as one.
+        nbytes: `Job.nbytes` of all; of a `subset`, which is only sent, the whole's. The worker's room gets both back.
         epoch: the lease epoch under which the jobs were read.
         broadcast: topics and conditions: their own timeout and concurrency.
         packed_at: loop clock, when the first of its jobs was packed.

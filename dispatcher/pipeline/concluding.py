@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from typing import Any
+from typing import cast
 
 from dispatcher.model import Action, Batch, Disposition, Job, Outcome, SendError, SendResponse, Status
 from dispatcher.pipeline.effects import Conclusion, Context, settle_job
@@ -18,8 +18,8 @@ from dispatcher.protocol.outcome import encode_outcomes
 from dispatcher.queue.settlement import Settled
 from dispatcher.telemetry.logs import clean_text
 
-_ACCEPTED: Any = Status.ACCEPTED.value
-"""As plain text: to write an enumeration takes as long as the rest of an outcome's fields together."""
+_ACCEPTED = cast("Status", Status.ACCEPTED.value)
+"""As plain text, to be written and never compared: to write an enumeration takes half as long as all the other fields."""
 
 
 def conclude(

@@ -38,7 +38,8 @@ def members_job(job: Job, tokens: tuple[str, ...]) -> Job:
     state = job.state or JobState(job.entry_id, job.lane, job.enqueued_at)
     message = job.message if job.kind == "group" or job.multicast else _without_token(job.message)
     fields: list[bytes] = []
-    for name, value in zip(job.fields[::2], job.fields[1::2], strict=True):
+    asked = job.fields
+    for name, value in zip(asked[::2], asked[1::2], strict=True):
         if name not in (b"group", b"tokens", b"message"):
             fields += (name, value)
     fields += (b"message", message, b"tokens", _encode(tokens))

@@ -51,17 +51,17 @@ class Tally(NamedTuple):
 
 def tally(jobs: list[Job]) -> Tally:
     """Count what was read; `jobs` is not empty."""
-    # An entry that is nothing but its message is one message without unknown fields: only the others are looked into.
-    others = [job for job in jobs if job.entry is not None or job.warnings]
-    counts = [len(job.values) or 1 for job in others]
+    # An everyday job is one message, has no unknown field and no warning: only the others are looked into.
+    unusual = [job for job in jobs if job.entry is not None or job.warnings]
+    counts = [len(job.values) or 1 for job in unusual]
     sizes = [job.nbytes for job in jobs]
     return Tally(
-        len(jobs) - len(others) + sum(counts),
+        len(jobs) - len(unusual) + sum(counts),
         max(counts, default=1),
         sum(sizes),
         max(sizes),
-        sum([job.unknown_fields for job in others]),
-        [job for job in others if job.warnings],
+        sum([job.unknown_fields for job in unusual]),
+        [job for job in unusual if job.warnings],
     )
 
 
@@ -117,11 +117,12 @@ def sort_out(batch: Batch, orders: Orders) -> tuple[Batch | None, list[tuple[Dis
             ended.setdefault((verdict.parked, verdict.reason), (verdict, []))[1].append(job)
     if not ended:
         return batch, []
-    parts = [(verdict, _part(batch, jobs)) for verdict, jobs in ended.values()]
-    return (_part(batch, kept) if kept else None), parts
+    parts = [(verdict, part_of(batch, jobs)) for verdict, jobs in ended.values()]
+    return (part_of(batch, kept) if kept else None), parts
 
 
-def _part(batch: Batch, jobs: list[Job]) -> Batch:
+def part_of(batch: Batch, jobs: list[Job]) -> Batch:
+    """The batch of only these of its jobs."""
     return msgspec.structs.replace(
         batch,
         jobs=jobs,

@@ -101,6 +101,7 @@ class Recall:
         """
         if stale:
             return
+        # As `_fingerprint(job.fields)`, which `split` compares them with, without making the list.
         fingerprints = array(
             "q", [hash(job.message) if job.entry is None else _fingerprint(job.entry) for job in batch.jobs]
         )

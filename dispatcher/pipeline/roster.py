@@ -116,12 +116,13 @@ class Roster:
         released = 0
         unsent = project.take_back()
         for stream in STREAMS:
-            jobs = [job for batch in unsent if batch.stream == stream for job in batch.jobs]
-            if jobs:
-                ids = [job.entry_id for job in jobs]
+            batches = [batch for batch in unsent if batch.stream == stream]
+            ids = [job.entry_id for batch in batches for job in batch.jobs]
+            if ids:
                 await self._settling.insist(partial(self._queue.release, project.id, stream, ids))
-                self._settling.forget(project, stream, jobs)
-                released += len(jobs)
+                for batch in batches:
+                    self._settling.forget(project, batch)
+                released += len(ids)
         return released
 
     async def leave(self, project: Project) -> None:

@@ -16,11 +16,11 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from dispatcher.errors import QueueError
-from dispatcher.model import Action, Batch, Disposition, ErrorCode, Job, SendResponse, Status, Stream
+from dispatcher.model import Action, Batch, Disposition, ErrorCode, SendResponse, Status
 from dispatcher.pipeline.cancellation import cancelled
 from dispatcher.pipeline.concluding import conclude, conclude_accepted, conclude_unsent, restrict
 from dispatcher.pipeline.effects import Conclusion, Context
-from dispatcher.pipeline.ordering import sort_out
+from dispatcher.pipeline.ordering import part_of, sort_out
 from dispatcher.pipeline.project import Project
 from dispatcher.pipeline.recall import Recall
 from dispatcher.pipeline.surveying import survey
@@ -171,14 +171,8 @@ class Settling:
         lost = [job for job in batch.jobs if job.entry_id not in mine]
         if lost:
             self._metrics.stale_settlements.of(project.id).inc(len(lost))
-            self.forget(project, batch.stream, lost)
-        return msgspec.structs.replace(
-            batch,
-            jobs=jobs,
-            size=sum(len(job.values) or 1 for job in jobs),
-            nbytes=sum(job.nbytes for job in jobs),
-            epoch=epoch,
-        )
+            self.forget(project, part_of(batch, lost))
+        return msgspec.structs.replace(part_of(batch, jobs), epoch=epoch)
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat an idempotent call to Redis until it is answered."""
@@ -250,7 +244,7 @@ class Settling:
             return self._record(project, batch, ids, outcomes, conclusion)
 
         reply = await self.insist(record)
-        self._forget(project, batch.stream, ids, batch.size, batch.nbytes)
+        self.forget(project, batch, ids)
         lease = project.lease
         if calls > 1 and lease.epoch == batch.epoch and lease.holds(asyncio.get_running_loop().time()):
             # Nobody else can have had these: an earlier call of ours settled them, and its reply got lost.
@@ -351,18 +345,15 @@ class Settling:
         await self.insist(lambda: self._queue.close(project.id))
         self._log.info("project_resumed", project=project.id)
 
-    def forget(self, project: Project, stream: Stream, jobs: list[Job]) -> None:
-        """These entries are no longer in this worker."""
-        messages = sum(len(job.values) or 1 for job in jobs)
-        ids = [job.entry_id for job in jobs]
-        self._forget(project, stream, ids, messages, sum(job.nbytes for job in jobs))
-
-    def _forget(self, project: Project, stream: Stream, ids: list[str], messages: int, nbytes: int) -> None:
-        project.held[stream].difference_update(ids)
-        self._room.give(project.id, messages, nbytes)
+    def forget(self, project: Project, batch: Batch, ids: list[str] | None = None) -> None:
+        """The entries of a batch are no longer in this worker; `ids` are theirs, if they are at hand."""
+        if ids is None:
+            ids = [job.entry_id for job in batch.jobs]
+        project.held[batch.stream].difference_update(ids)
+        self._room.give(project.id, batch.size, batch.nbytes)
         self._room_changed.set()
         for watcher in project.watchers:
-            watcher.settled(stream, ids)
+            watcher.settled(batch.stream, ids)
 
     def _time(self, batch: Batch, conclusion: Conclusion, now: float) -> None:
         """How long the jobs took that have ended; only `due` mixes lanes."""

@@ -95,6 +95,7 @@ def read_message(
         fault = rules.fault_of(message, checks)
         if fault is not None:
             return fault
+        # Of both, a simple message can have only this: a call that finds nothing is dear.
         return Content(
             raw,
             "token",

@@ -106,7 +106,7 @@ class Health(Access):
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:3])
+    return tuple(int(part) if part.isdecimal() and len(part) < 10 else 0 for part in version.split(".")[:3])
 
 
 def _refuse(facts: dict[str, str], *, cluster: bool) -> None:

@@ -26,6 +26,9 @@ KEPT_S = 30 * 86_400.0
 MOST_ORDERS = 10_000
 """Cancellations a project may have at a time: every worker reads all of them every second."""
 
+_DIGITS = 15
+"""Of a time in milliseconds."""
+
 _STOP = Script("stop")
 _UNPARK = Script("unpark")
 _CANCEL = Script("cancel")
@@ -102,13 +105,18 @@ class OrderBook(Access):
         return bool(await self.server.call("HDEL", self.keys.control(project), f"{CANCEL}{kind}:{name}"))
 
 
+def _moment(text: str) -> float:
+    """Seconds of a time in milliseconds; 0 for what no script of ours has written."""
+    return int(text) / 1000 if text.isdecimal() and len(text) <= _DIGITS else 0.0
+
+
 def read_stops(fields: dict[str, str]) -> list[Stop]:
     """The stops in a control hash, the whole project first."""
     stops = []
     for field, text in fields.items():
         if field.startswith(STOP):
             since, _, label = text.partition(":")
-            stops.append(Stop(field.removeprefix(STOP), int(since) / 1000 if since.isdigit() else 0.0, label))
+            stops.append(Stop(field.removeprefix(STOP), _moment(since), label))
     return sorted(stops, key=lambda stop: (stop.name != "project", stop.name))
 
 
@@ -128,7 +136,7 @@ def read_orders(fields: dict[str, str], now: float) -> Orders | None:
         elif field.startswith(CANCEL):
             kind, _, name = field.removeprefix(CANCEL).partition(":")
             ends, _, last = text.partition(":")
-            if ends.isdigit() and int(ends) / 1000 > now:
+            if _moment(ends) > now:
                 cancelled.setdefault(kind, {})[name] = last
     orders = Orders(
         lanes=frozenset(stops["lane"]),

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+import http2
 import legacy
 import orjson
 import xmpp
@@ -63,6 +64,7 @@ PERMITTED: dict[str, tuple[type[Exception], ...]] = {
     "xmpp payload": (),
     "management answer": (),
     "management request": (),
+    "http2": (),
 }
 """All that a decoder may raise."""
 
@@ -220,9 +222,10 @@ TARGETS: dict[str, Callable[[random.Random], tuple[object, Callable[[], str]]]] 
     "xmpp payload": xmpp.fuzz_payload,
     "management answer": fuzz_management_answer,
     "management request": fuzz_management_request,
+    "http2": http2.fuzz_talk,
 }
 SHARES = {
-    "message": 21,
+    "message": 19,
     "condition": 5,
     "job": 12,
     "multipart": 10,
@@ -236,6 +239,7 @@ SHARES = {
     "xmpp payload": 4,
     "management answer": 4,
     "management request": 2,
+    "http2": 2,
 }
 """Of 100 inputs; all together are one million in `make fuzz`."""
 

@@ -22,7 +22,7 @@ def test_ten_thousand_wrong_inputs_find_nothing():
     assert done.stdout.splitlines()[-1] == "10000 inputs, 0 findings, seed 20261121"
 
 
-@pytest.mark.parametrize("target", ["message", "v1 answer"])
+@pytest.mark.parametrize("target", ["message", "v1 answer", "http2"])
 def test_the_same_seed_gives_the_same_inputs(target):
     first, second = (fuzz("--inputs", "500", "--target", target).stdout.splitlines()[1:] for _ in range(2))
     assert first == second

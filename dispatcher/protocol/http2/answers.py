@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatcher.protocol.http2 import frames
 from dispatcher.protocol.http2.frames import ErrorCode, PeerError
-from dispatcher.protocol.http2.headers import MAX_HEADER_LIST, AnswerHeaders, Header, Malformed
+from dispatcher.protocol.http2.headers import MAX_HEADER_LIST, AnswerHeaders, Header, Malformed, shown
 from dispatcher.protocol.http2.streams import Streams
 
 STREAM_WINDOW = 256 << 10
@@ -17,6 +17,9 @@ memory that a peer can claim on one connection; honest answers have less than a 
 MAX_BLOCK = 2 * MAX_HEADER_LIST
 """Bytes of one header block as sent, CONTINUATION included; Huffman codes make one longer by at most 3.75, and
 nobody's names and values are of such letters."""
+
+_LENGTH_DIGITS = 20
+"""Of a Content-Length: those of 2**64, and zeros before a shorter one."""
 
 
 class Answers:
@@ -55,7 +58,7 @@ class Answers:
             raise PeerError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
         state = streams.open.get(number)
         if state is None:
-            streams.check_known(number)
+            streams.bear(number)
             self._reopen()
             return
         if flags & frames.PADDED:
@@ -109,9 +112,9 @@ class Answers:
         """
         if not self.inside_block or number != self._stream:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
-        self._block += payload
-        if len(self._block) > MAX_BLOCK:
+        if len(self._block) + len(payload) > MAX_BLOCK:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, "a header block without end")
+        self._block += payload
         if flags & frames.END_HEADERS:
             self.inside_block = False
             self._on_block(number, self._flags, bytes(self._block))
@@ -121,7 +124,7 @@ class Answers:
         streams, ends = self._streams, flags & frames.END_STREAM
         state = streams.open.get(number)
         if state is None:
-            streams.check_known(number)
+            streams.bear(number)
             self.headers.skip(block)
             return
         if state.status:
@@ -171,9 +174,12 @@ def unpadded(payload: bytes) -> bytes:
 
 def _cut_short(headers: list[Header], body: bytes) -> str:
     """Why an answer is not what its Content-Length says (8.1.1); "": it is, or does not say."""
-    for name, value in headers:
-        if name == b"content-length":
-            if value.strip().isdigit() and int(value[:20]) == len(body):
-                return ""
-            return f"{len(body)} bytes, and not {value[:20].decode('latin-1')}"
+    for name, value in headers:  # all of them: several must not say different things
+        if name == b"content-length" and not _is_length(value, len(body)):
+            return f"{len(body)} bytes, and not {shown(value)}"
     return ""
+
+
+def _is_length(text: bytes, length: int) -> bool:
+    """Digits and nothing else (RFC 9110, 8.6), where `int` takes signs, blanks and underscores too."""
+    return text.isdigit() and len(text) <= _LENGTH_DIGITS and int(text) == length

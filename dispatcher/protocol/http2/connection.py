@@ -277,6 +277,7 @@ class Connection:
         untouched = code in {ErrorCode.REFUSED_STREAM, ErrorCode.HTTP_1_1_REQUIRED}
         reason = f"the server reset the request ({ErrorCode.name_of(code)})"
         self._streams.lose(stream, state, Fate.NOT_SENT if untouched else Fate.UNKNOWN, reason)
+        self._streams.progress()  # one request less: a server that is overloaded may refuse all, and they may be many
         if code == ErrorCode.HTTP_1_1_REQUIRED:
             self._stop(code)
 

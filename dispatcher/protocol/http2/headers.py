@@ -190,23 +190,26 @@ def _status(headers: list[Header]) -> int:
         if name[:1] == b":":
             # 8.3.2: one `:status` and no other pseudo-header; 8.3: before all others.
             if name != b":status" or status or regular or len(value) != 3 or not value.isdigit():
-                raise Malformed(f"the pseudo-header {_shown(name)}: {_shown(value)}")
+                raise Malformed(f"the pseudo-header {shown(name)}: {shown(value)}")
             status = int(value)
         else:
             regular = True
-            # 8.2.1: no upper case, no control characters, no spaces; 8.2.2: nothing about the connection.
+            # 8.2.1: no upper case, no control characters, no spaces, no colons; values without line ends inside or
+            # blanks around. 8.2.2: nothing about the connection.
             if (
                 not name
                 or name != name.lower()
                 or name in _CONNECTION_SPECIFIC
-                or any(byte <= 0x20 or byte >= 0x7F for byte in name)
+                or any(byte <= 0x20 or byte >= 0x7F or byte == 0x3A for byte in name)
                 or any(byte in value for byte in b"\0\r\n")
+                or value != value.strip(b" \t")
             ):
-                raise Malformed(f"the header {_shown(name)}")
+                raise Malformed(f"the header {shown(name)}")
     if status < 100:
         raise Malformed("an answer without a status")
     return status
 
 
-def _shown(text: bytes) -> str:
+def shown(text: bytes) -> str:
+    """What a peer wrote, for a reason: short, and printable whatever it was."""
     return text[:40].decode("latin-1").encode("unicode_escape").decode()

@@ -12,6 +12,12 @@ from dispatcher.protocol.http2.headers import Header
 PATIENCE = 1000
 """Frames between two signs of progress that cost their sender nothing, past which a peer is a flood (10.5)."""
 
+LATE = 8
+"""Such frames that are borne on top for each stream that we reset: its answer may be on the way, in a few frames."""
+
+MOST_LATE = 20 * PATIENCE
+"""Of those that are borne at most: late answers to some thousand requests; what they cost us is a fraction of a second."""
+
 
 class Answered(msgspec.Struct, gc=False):
     """An answer.
@@ -87,7 +93,10 @@ class Streams:
         self.out: list[bytes] = []
         self.events: list[Event] = []
         self.held = 0
+        # Of PATIENCE, which progress restores; and the frames that are borne beyond it for what we have reset, which
+        # no progress makes more or fewer.
         self._spent = 0
+        self._late = 0
 
     def spend(self, what: str) -> None:
         """Bear with one more frame that brings nothing forward.
@@ -95,8 +104,11 @@ class Streams:
         Raises:
             PeerError: ENHANCE_YOUR_CALM, there were too many.
         """
-        self._spent += 1
-        if self._spent > PATIENCE:
+        if self._spent < PATIENCE:
+            self._spent += 1
+        elif self._late:
+            self._late -= 1
+        else:
             raise PeerError(ErrorCode.ENHANCE_YOUR_CALM, f"a flood of {what}")
 
     def progress(self) -> None:
@@ -106,14 +118,23 @@ class Streams:
     def check_known(self, number: int) -> None:
         """Frames may still come for a stream that is over, never for one that was not opened (5.1).
 
-        Which of those were reset by us (frames on the way must be borne) and which had ended (they must not) is
-        not remembered: it takes memory without end, and all that such frames can do is try our patience.
-
         Raises:
             PeerError: PROTOCOL_ERROR.
         """
         if number % 2 == 0 or number >= self.next:
             raise PeerError(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {number}, which was never open")
+
+    def bear(self, number: int) -> None:
+        """Bear with a part of an answer on a stream that is over.
+
+        Which of those were reset by us (frames on the way must be borne) and which had ended (they must not) is
+        not remembered, only how many the first are: more would take memory without end, and all that such frames
+        can do is try our patience.
+
+        Raises:
+            PeerError: PROTOCOL_ERROR, the stream was never open; ENHANCE_YOUR_CALM, there were too many.
+        """
+        self.check_known(number)
         self.spend("frames on closed streams")
 
     def finish(self, number: int, state: Stream, body: bytes, broken: str = "") -> None:
@@ -121,13 +142,13 @@ class Streams:
         self._drop(number, state)
         if state.unsent:
             # Answered before it was asked to the end: the rest is not wanted (8.1).
-            self.out.append(frames.rst_stream(number, ErrorCode.CANCEL))
+            self._reset(number, ErrorCode.CANCEL)
         self._spent = 0
         self.events.append(Answered(number, state.status, state.headers, body, broken))
 
     def fail(self, number: int, state: Stream, code: ErrorCode, reason: str) -> None:
         """A stream error of the peer (5.4.2): reset it; the other streams go on."""
-        self.out.append(frames.rst_stream(number, code))
+        self._reset(number, code)
         self.lose(number, state, Fate.UNKNOWN, f"the server broke HTTP/2: {reason}")
 
     def lose(self, number: int, state: Stream, fate: Fate, reason: str) -> None:
@@ -145,8 +166,12 @@ class Streams:
         if state is None:
             return None
         self._drop(number, state)
-        self.out.append(frames.rst_stream(number, ErrorCode.CANCEL))
+        self._reset(number, ErrorCode.CANCEL)
         return self.fate(state, Fate.UNKNOWN)
+
+    def _reset(self, number: int, code: ErrorCode) -> None:
+        self.out.append(frames.rst_stream(number, code))
+        self._late = min(self._late + LATE, MOST_LATE)
 
     def _drop(self, number: int, state: Stream) -> None:
         del self.open[number]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from functools import partial
 
 import pytest
-from harness.ledger import read_outcomes
-from harness.proxy import Fault
+from harness.ledger import read_outcomes, repeated_unmarked
+from harness.proxy import Break, Fault
 from harness.stage import Stage
 from harness.waiting import until
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -17,6 +18,9 @@ from hypothesis import strategies as st
 BATCH = b"POST /batch"
 PARTS = 20
 """In a batch, where answers are cut."""
+
+STREAMS = 100
+"""Messages under way on an HTTP/2 connection to the emulator, at most."""
 
 
 @pytest.mark.thorough
@@ -121,6 +125,49 @@ async def answers_cut_at(stage: Stage, worker, places: list[int]) -> None:
         # Of the last part all may have come, or its delimiter without the end of its line.
         assert fault.hits == 1
         assert abs(sends[name] - 2 * PARTS + whole) <= 1, (len(fault.kept), sends[name], whole)
+
+
+@pytest.mark.thorough
+async def test_http2_connections_break_anywhere(make_stage, close):
+    """In order or reset, in the midst of frames or of a handshake: what was under way goes again, and is marked."""
+    stage: Stage = await make_stage(tls=True)
+    worker = await stage.worker(transport="v1-h2", max_attempts=20, max_concurrent_requests=3 * STREAMS)
+    # Retries are a fifth of the first sends before them at most: enough of those.
+    await stage.produce(2000)
+    await stage.settled()
+    await stage.emulator.script(latency=0.1)
+    before = worker.fcm.accepted
+    places = [stage.break_somewhere(worker, worker.fcm, 20_000) for _ in range(3)]
+    # For those that are opened instead: none of them gets as far as a request.
+    handshakes = [stage.break_somewhere(worker, worker.fcm, 500) for _ in range(2)]
+    await stage.produce(1500)
+    await until(lambda: all(place.hit.is_set() for place in places), what="all connections broke")
+    worker.fcm.clear()
+    await stage.settled()
+    found = await close(stage)
+    assert found["duplicates"] <= 3 * STREAMS
+    assert not await repeated_unmarked(stage)
+    broken = 3 + sum(place.hit.is_set() for place in handshakes)
+    assert worker.fcm.accepted <= before + 3 + broken
+    found["measured"] = f"{broken} connections broke, {found['duplicates']} messages sent again"
+
+
+@pytest.mark.thorough
+async def test_an_http2_connection_that_went_half_open(make_stage, close):
+    """A PING that nobody answers tells: what was under way goes again, marked, over another connection."""
+    stage: Stage = await make_stage(tls=True)
+    worker = await stage.worker(transport="v1-h2", request_timeout_s=100)
+    await stage.produce(1000)
+    await stage.settled()
+    await stage.emulator.script(latency=0.1)
+    around = partial(stage.held_still, "half-open connection of", worker)
+    place = worker.fcm.break_off(Break(stage.random.randrange(20_000), "down", "silence", around=around))
+    await stage.produce(1000)
+    await until(place.hit.is_set, what="the connection fell silent")
+    await stage.settled()
+    found = await close(stage)
+    assert 0 < found["duplicates"] <= STREAMS
+    assert not await repeated_unmarked(stage)
 
 
 def whole_parts(answer: bytes) -> int:

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 from harness.devices import Devices
 from harness.jobs import PROJECT, errand, to_group
-from harness.ledger import read_outcomes
+from harness.ledger import read_outcomes, repeated_unmarked
 from harness.processes import WorkerProcess
 from harness.proxy import Break, Fault
 from harness.stage import Stage
@@ -35,17 +35,6 @@ async def over_xmpp(stage: Stage, connections: int = 2, **settings) -> WorkerPro
 
 async def logged_in(stage: Stage, count: int) -> bool:
     return (await stage.emulator.get("xmpp"))["connections"].get(PROJECT, 0) >= count
-
-
-async def repeated_unmarked(stage: Stage) -> set[tuple[str, str]]:
-    """Messages that the emulator accepted twice, and whose outcome does not say that this may be."""
-    times = Counter((row["id"], row["target"]) for row in await stage.emulator.rows() if row["code"] == "OK")
-    marked = {
-        message
-        for message, ended in (await read_outcomes(stage)).items()
-        if any(outcome.get("possible_duplicate") for outcome in ended)
-    }
-    return {message for message, count in times.items() if count > 1} - marked
 
 
 # XMPP.
@@ -78,9 +67,9 @@ async def test_xmpp_connections_break_anywhere(stage: Stage, close):
     await stage.produce(2000)
     await stage.settled()
     await stage.emulator.script(latency=0.1)
-    places = [breaking(stage, worker, 20_000) for _ in range(3)]
+    places = [stage.break_somewhere(worker, worker.xmpp, 20_000) for _ in range(3)]
     # For those that are opened instead; none of them gets as far as being logged in.
-    logins = [breaking(stage, worker, 500) for _ in range(30)]
+    logins = [stage.break_somewhere(worker, worker.xmpp, 500) for _ in range(30)]
     await stage.produce(1500)
     await until(lambda: all(place.hit.is_set() for place in places), what="all connections broke")
     await until(logins[0].hit.is_set, what="a login broke")
@@ -94,16 +83,6 @@ async def test_xmpp_connections_break_anywhere(stage: Stage, close):
     assert broken <= 3
     assert worker.xmpp.accepted <= 3 + 3 + broken
     found["measured"] = f"3 connections broke, and {broken} more within a second in which every login did"
-
-
-def breaking(stage: Stage, worker: WorkerProcess, most: int) -> Break:
-    """Some connection breaks off after so many bytes at most, as chance has it."""
-    dice = stage.random
-    around = partial(stage.held_still, "connection broken of", worker)
-    place = Break(
-        dice.randrange(most), dice.choice(["up", "down"]), dice.choice(["close", "reset"]), around=around
-    )
-    return worker.xmpp.break_off(place)
 
 
 @pytest.mark.thorough

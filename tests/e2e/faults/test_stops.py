@@ -50,12 +50,13 @@ async def test_a_late_accepted_of_a_worker_that_slept_past_its_lease_counts_once
     assert found["duplicates"] == found["bound"] == 200
 
 
-@pytest.mark.parametrize("transport", ["batch", "v1"])
+@pytest.mark.parametrize("transport", ["batch", "v1", "v1-h2"])
 @pytest.mark.short_lease
 async def test_a_worker_that_slept_past_its_lease_sends_nothing_that_others_have(
-    stage: Stage, close, transport
+    make_stage, close, transport
 ):
     """Neither what waits for a slot nor the rest of a batch that is being sent message by message."""
+    stage: Stage = await make_stage(tls=transport == "v1-h2")
     await stage.emulator.script(latency=0.3)
     first = await stage.worker(transport=transport, max_concurrent_requests=2, batch_size=20)
     await stage.produce(120)
@@ -128,10 +129,18 @@ async def not_leased(stage: Stage, worker) -> bool:
     return not await stage.leased(worker)
 
 
-async def test_a_sigterm_in_full_flow_loses_nothing_and_repeats_nothing(stage: Stage, close):
+@pytest.mark.parametrize(
+    ("transport", "at_once"),
+    [("batch", 4), pytest.param("v1-h2", 200, marks=(pytest.mark.thorough, pytest.mark.short_lease))],
+    ids=["batch", "v1-h2"],
+)
+async def test_a_sigterm_in_full_flow_loses_nothing_and_repeats_nothing(
+    make_stage, close, transport, at_once
+):
     """What is on the wire is settled, the rest handed back, and no attempt is charged."""
+    stage: Stage = await make_stage(tls=transport == "v1-h2", settings={"transport": transport})
     await stage.emulator.script(latency=0.3)
-    first = await stage.worker(max_concurrent_requests=4, batch_size=50)
+    first = await stage.worker(max_concurrent_requests=at_once, batch_size=50)
     await stage.produce(3000)
     await until(stage.emulator.arrived)
     stage.faults += 1

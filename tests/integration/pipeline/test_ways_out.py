@@ -146,31 +146,36 @@ def config(tmp_path) -> Configure:
     return write
 
 
-async def reason_of(desk) -> str:
-    """Why the message that waits was not sent."""
-    delayed = await desk.until(desk.delayed)
-    return delayed[0][1]["_state"]
+# Messages over the wire, by the HTTP version that a server with HTTP/2 sees; tokens are always asked for over 1.1.
+SPOKEN = {"batch": {"1.1": 2}, "v1": {"1.1": 1, "2": 1}}
 
 
-@pytest.mark.parametrize("wire", ["batch", "v1"])
+@pytest.mark.parametrize("wire", SPOKEN)
 async def test_messages_and_tokens_reach_a_server_of_a_private_authority(
     wire, serve, desk, secure, authority
 ):
+    secure.reset()
     worker = await serve(
         transport=wire, fcm_endpoint=secure.url, credentials=secure.credentials[FIRST], ca_file=authority.ca
     )
     await desk.add(message={"token": "t"})
     assert (await desk.outcomes(1))[0]["status"] == "accepted"
     assert (await worker.face.get("/readyz")).json()["tls"] == {"unverified": []}
+    assert secure.get("summary")["http_versions"] == SPOKEN[wire]
 
 
+@pytest.mark.parametrize("wire", SPOKEN)
 async def test_a_certificate_nobody_vouches_for_stops_the_message_unsent(
-    serve, desk, secure, config, tmp_path
+    wire, serve, desk, secure, config, tmp_path
 ):
     (tmp_path / "token").write_text("some-token-of-ours")
     before = len(secure.arrivals())
     worker = await serve(
-        fcm_endpoint=secure.url, credentials=f"token-file:{tmp_path}/token", projects=FIRST, max_attempts=1
+        transport=wire,
+        fcm_endpoint=secure.url,
+        credentials=f"token-file:{tmp_path}/token",
+        projects=FIRST,
+        max_attempts=1,
     )
     await desk.add(message={"token": "t"}, on_unknown="give_up")
     outcome = (await desk.outcomes(1))[0]
@@ -238,11 +243,14 @@ async def test_certificates_go_unlooked_at_only_where_told_and_with_a_warning(
     assert (out + err).count("tls_not_verified") == 1
 
 
+@pytest.mark.parametrize("wire", SPOKEN)
 @pytest.mark.parametrize("login", ["", "me:s3cr3t pass"])
-async def test_everything_goes_through_the_proxy(login, serve, desk, secure, authority):
+async def test_everything_goes_through_the_proxy(login, wire, serve, desk, secure, authority):
+    secure.reset()
     async with proxy(login) as way:
         before = login.replace(" ", "%20") + "@" if login else ""
         await serve(
+            transport=wire,
             fcm_endpoint=secure.url,
             credentials=secure.credentials[FIRST],
             ca_file=authority.ca,
@@ -252,6 +260,7 @@ async def test_everything_goes_through_the_proxy(login, serve, desk, secure, aut
         assert (await desk.outcomes(1))[0]["status"] == "accepted"
         # One tunnel for the token, one for messages.
         assert way.tunnels == [secure.url.removeprefix("https://")] * 2
+        assert secure.get("summary")["http_versions"] == SPOKEN[wire]
 
 
 async def test_plain_http_goes_through_the_proxy_as_well(serve, desk, emulator):
@@ -262,12 +271,14 @@ async def test_plain_http_goes_through_the_proxy_as_well(serve, desk, emulator):
         assert {url.rpartition("/")[2] for url in way.forwarded} == {"token", "batch"}
 
 
+@pytest.mark.parametrize("wire", SPOKEN)
 async def test_a_proxy_that_refuses_stops_the_message_unsent_and_shows_no_password(
-    serve, desk, secure, authority, tmp_path
+    wire, serve, desk, secure, authority, tmp_path
 ):
     (tmp_path / "token").write_text("some-token-of-ours")
     async with proxy("me:right") as way:
         await serve(
+            transport=wire,
             fcm_endpoint=secure.url,
             credentials=f"token-file:{tmp_path}/token",
             projects=FIRST,
@@ -282,21 +293,27 @@ async def test_a_proxy_that_refuses_stops_the_message_unsent_and_shows_no_passwo
     assert "wr0ng" not in outcome["reason"]
 
 
+@pytest.mark.parametrize("wire", SPOKEN)
 @pytest.mark.parametrize("same", [True, False])
-async def test_projects_with_equal_ways_share_connections(same, serve, desk, secure, authority, config):
+async def test_projects_with_equal_ways_share_connections(same, wire, serve, desk, secure, authority, config):
+    secure.reset()
     async with proxy() as way, proxy() as other:
         path = config(
             demo_orchard_41={"proxy": f"http://{way.address}"},
             second_42={"proxy": f"http://{(way if same else other).address}"},
         )
         folder = Path(secure.credentials[FIRST]).parent
-        await serve(config=path, fcm_endpoint=secure.url, credentials=folder, ca_file=authority.ca)
+        await serve(
+            transport=wire, config=path, fcm_endpoint=secure.url, credentials=folder, ca_file=authority.ca
+        )
         for project in (FIRST, SECOND):
             each = type(desk)(desk.redis, project)
             await each.add(message={"token": "t"})
             await each.outcomes(1)
         # Two tokens; messages over one connection, or over one for each way.
         assert (len(way.tunnels), len(other.tunnels)) == ((3, 0) if same else (2, 2))
+        spoken = {version: 2 * count for version, count in SPOKEN[wire].items()}
+        assert secure.get("summary")["http_versions"] == spoken
 
 
 async def test_a_ca_file_that_will_not_do_stops_the_start(spawn, desk, emulator, config, tmp_path):

@@ -131,6 +131,8 @@ def test_a_reset_begins_afresh_but_keeps_what_it_is_told_to_keep() -> None:
         ("GET", "tokens", None, "", 400, "project="),
         ("GET", "counts", None, "by=colour", 400, "colour"),
         ("GET", "ledger", None, "after=-1", 400, "after"),
+        ("GET", "ledger", None, "after=%C2%B2", 400, "after"),
+        ("GET", "ledger", None, "after=" + "9" * 5000, 400, "after"),
     ],
 )
 def test_wrong_use_is_answered_with_a_sentence(

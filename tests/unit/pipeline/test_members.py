@@ -106,7 +106,7 @@ def test_a_retried_group_hands_its_history_on():
 
 def test_a_group_s_key_in_the_place_of_a_token_is_taken_out_of_the_message():
     message = b'{"token":"APA91key","data":{"k":"v"}}'
-    job = group(kind="token", message=message, entry=[b"message", message])
+    job = group(kind="token", message=message, entry=None)
     (settled,) = concluded(job).items
     again = reread(settled.delayed[0])
     assert again.refusal is None

@@ -47,6 +47,7 @@ def test_the_same_id_of_another_job_stream_or_project_is_another_job():
 @pytest.mark.parametrize(
     "fields",
     [
+        [b"message", b'{"token":"a"}'],
         [b"message", b'{"message":{"token":"a"}}'],
         [b"message", b'{"topic":"/topics/news"}'],
         [b"message", b'{"token":"a"}', b"id", b"7"],

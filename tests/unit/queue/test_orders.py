@@ -1,5 +1,7 @@
 """Orders as they stand in the control hash."""
 
+import pytest
+
 from dispatcher.policy.orders import Orders
 from dispatcher.queue.orders import Stop, read_orders, read_stops
 
@@ -42,3 +44,9 @@ def test_no_orders_are_none_so_that_nobody_looks_them_up():
 
 def test_fields_of_a_later_version_are_passed_over():
     assert read_orders({"stop:zone:x": "1:", "cancel:user:y": "900000:", "cancel:id": "z"}, 1.0) is None
+
+
+@pytest.mark.parametrize("time", ["", "x", "-5", "1.5", "\u00b2", "9" * 5000])
+def test_a_time_that_no_script_of_ours_has_written_stops_nobody(time):
+    assert read_stops({"stop:project": f"{time}:all"}) == [Stop("project", 0.0, "all")]
+    assert read_orders({"cancel:id:x": f"{time}:"}, 1.0) is None

@@ -68,6 +68,7 @@ async def close_books(
             assert code == 0, f"{worker.name} ended with {code}: {worker.last_words}"
     outcomes = await read_outcomes(stage)
     rows, calls = await stage.emulator.rows(), await stage.emulator.calls()
+    assert not stage.tls or await stage.emulator.spoke_only_http2(), await stage.emulator.get("summary")
     found = Findings(
         messages=len(stage.asked),
         faults=stage.faults,
@@ -101,6 +102,17 @@ async def read_outcomes(stage: Stage) -> dict[Message, list[dict[str, Any]]]:
                 value = next(iter(outcome.get("target", {}).values()), "")
                 found[outcome["job"], value or _target_of(stage, outcome["job"])].append(outcome)
     return found
+
+
+async def repeated_unmarked(stage: Stage) -> set[Message]:
+    """Messages that the emulator accepted twice, and whose outcome does not say that this may be."""
+    times = _accepted_times(await stage.emulator.rows())
+    marked = {
+        message
+        for message, ended in (await read_outcomes(stage)).items()
+        if any(outcome.get("possible_duplicate") for outcome in ended)
+    }
+    return {message for message, each in times.items() if len(each) > 1} - marked
 
 
 def _target_of(stage: Stage, name: str) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import redis.asyncio
+from harness.certificates import Authority
 from harness.proxy import Proxy
 from harness.waiting import until
 
@@ -159,15 +161,31 @@ class RedisServer(Process):
 
 
 class EmulatorServer(Process):
-    """The emulator, seen through its admin API."""
+    """The emulator, seen through its admin API.
 
-    def __init__(self, folder: Path, projects: Sequence[str]) -> None:
+    Args:
+        folder: for what it writes.
+        projects: that have keys.
+        tls: it speaks HTTP/2 and HTTP/1.1 over TLS; else HTTP/1.1 in clear.
+
+    Attributes:
+        scheme, port: where it serves HTTP.
+        ca_file: the authority to trust, for XMPP too.
+    """
+
+    def __init__(self, folder: Path, projects: Sequence[str], *, tls: bool = False) -> None:
         self.keys = folder / "keys"
         command = [sys.executable, "-m", "dispatcher.emulator", "--projects", ",".join(projects)]
         command += ["--write-credentials", str(self.keys), "--xmpp-port", "0"]
-        super().__init__("emulator", command, {})
-        self.port = self.xmpp_port = 0
         self.ca_file = ""
+        if tls:
+            authority = Authority(folder / "tls")
+            certificate, key = authority.sign("emulator")
+            command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+            self.ca_file = str(authority.ca)
+        super().__init__("emulator", command, {})
+        self.scheme = "https" if tls else "http"
+        self.port = self.xmpp_port = 0
         self._admin: httpx.AsyncClient | None = None
 
     async def start(self) -> str:
@@ -175,8 +193,11 @@ class EmulatorServer(Process):
         await super().start()
         ready = json.loads(await self.read_line())
         self.port, self.xmpp_port = (int(ready[name].rpartition(":")[2]) for name in ("url", "xmpp"))
-        self.ca_file = ready["ca_file"]
-        self._admin = httpx.AsyncClient(base_url=f"{ready['url']}/_emulator/", trust_env=False, timeout=30)
+        self.ca_file = self.ca_file or ready["ca_file"]
+        trust = ssl.create_default_context(cafile=self.ca_file) if self.scheme == "https" else True
+        self._admin = httpx.AsyncClient(
+            base_url=f"{ready['url']}/_emulator/", trust_env=False, timeout=30, verify=trust
+        )
         await self.script()
         return ""
 
@@ -203,6 +224,11 @@ class EmulatorServer(Process):
     async def accepted(self) -> int:
         """Messages that were accepted."""
         return int((await self.get("summary"))["accepted"])
+
+    async def spoke_only_http2(self) -> bool:
+        """Whether every message came over HTTP/2; access tokens are asked for over HTTP/1.1."""
+        found = await self.get("summary")
+        return bool(found["http_versions"]["2"] == found["requests"]["v1"] >= found["messages"])
 
     async def rows(self) -> list[dict[str, Any]]:
         """Every message that arrived, in order."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import random
 import signal
@@ -26,7 +27,7 @@ from harness.jobs import PROJECT, Asked, Message, messages_of
 from harness.notes import Cut, Death
 from harness.processes import EmulatorServer, Process, RedisServer, WorkerProcess
 from harness.producing import Producing
-from harness.proxy import Fault, Proxy
+from harness.proxy import Break, Fault, Proxy
 from harness.stalls import Stalls
 from harness.waiting import until
 
@@ -58,6 +59,7 @@ class Stage(Producing):
         settings: of every worker, `DISPATCHER_` left out.
         redis_url: what a worker is given, `{port}` being its proxy's.
         redis_upstream: (host, port) behind that proxy; None: the server's unix socket.
+        tls: the emulator speaks TLS, and HTTP/2 with it: what the wire `v1-h2` needs.
     """
 
     folder: Path
@@ -69,12 +71,13 @@ class Stage(Producing):
     settings: dict[str, Any] = field(default_factory=dict)
     redis_url: str = "redis://127.0.0.1:{port}"
     redis_upstream: tuple[str, int] | None = None
+    tls: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.keys = Keys()
         self.redis = RedisServer(self.folder / "redis", self.redis_port, self.redis_options)
-        self.emulator = EmulatorServer(self.folder, self.projects)
+        self.emulator = EmulatorServer(self.folder, self.projects, tls=self.tls)
         self.workers: list[WorkerProcess] = []
         self.asked: dict[Message, Asked] = {}
         self.cuts: list[Cut] = []
@@ -131,7 +134,7 @@ class Stage(Producing):
             ready: wait for that.
             gate: its event loop can be made to stand still there.
             arm: called with it before it starts: what it puts on the proxies meets the first request.
-            settings: of this worker.
+            settings: of this worker; the transport `v1-h2` is `v1` over nothing but HTTP/2.
         """
         redis_proxy, fcm, xmpp = [
             await self._stack.enter_async_context(Proxy(upstream))
@@ -143,7 +146,8 @@ class Stage(Producing):
         ]
         values = {
             "redis_url": self.redis_url.format(port=redis_proxy.port),
-            "fcm_endpoint": f"http://127.0.0.1:{fcm.port}",
+            "fcm_endpoint": f"{self.emulator.scheme}://127.0.0.1:{fcm.port}",
+            "ca_file": self.emulator.ca_file,
             "credentials": self.emulator.keys,
             "transport": "batch",
             "lease_s": self.lease_s,
@@ -155,6 +159,8 @@ class Stage(Producing):
             **self.settings,
             **settings,
         }
+        if values["transport"] == "v1-h2":
+            values |= {"transport": "v1", "http_version": "2"}
         environment = {f"DISPATCHER_{name.upper()}": str(value) for name, value in values.items()}
         program: Sequence[str] = ("-m", "dispatcher")
         if gate is not None:
@@ -182,7 +188,6 @@ class Stage(Producing):
             "sender_id": number_of(project),
             "legacy_key_file": server_key_file_of(self.emulator.keys, project),
             "xmpp_endpoint": f"127.0.0.1:{xmpp.port}",
-            "ca_file": self.emulator.ca_file,
         }
 
     async def run(self, command: str, **settings: Any) -> tuple[int, str]:
@@ -190,7 +195,8 @@ class Stage(Producing):
         values = {
             "redis_url": f"unix://{self.redis.path}",
             "credentials": self.emulator.keys,
-            "fcm_endpoint": f"http://127.0.0.1:{self.emulator.port}",
+            "fcm_endpoint": f"{self.emulator.scheme}://127.0.0.1:{self.emulator.port}",
+            "ca_file": self.emulator.ca_file,
             "http_port": 0,
             "log_format": "json",
             **settings,
@@ -273,6 +279,13 @@ class Stage(Producing):
     def script_fault(self, worker: WorkerProcess, script: str, **fault: Any) -> Fault:
         """Something that happens to this worker's next call of a script."""
         return worker.redis.inject(Fault(match=Script(script).sha.encode(), **fault))
+
+    def break_somewhere(self, worker: WorkerProcess, proxy: Proxy, most: int) -> Break:
+        """Some connection of this worker breaks off after so many bytes at most, as chance has it."""
+        around = functools.partial(self.held_still, "connection broken of", worker)
+        after, dice = self.random.randrange(most), self.random
+        place = Break(after, dice.choice(["up", "down"]), dice.choice(["close", "reset"]), around=around)
+        return proxy.break_off(place)
 
     # The queue from outside
 

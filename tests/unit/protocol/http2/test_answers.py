@@ -93,12 +93,32 @@ def test_a_block_may_come_in_pieces(connection) -> None:
     assert (answer.status, answer.headers[1]) == (404, (b"a", b"b" * 100))
 
 
-@pytest.mark.parametrize(("length", "broken"), [("2", False), ("3", True), ("x", True), ("", True)])
-def test_an_answer_shorter_than_it_says_is_broken(connection, length: str, broken: bool) -> None:
-    (answer,) = connection.receive(
-        head(1, block((":status", "404"), ("content-length", length))) + data(1, b"{}", last=True)
-    )
+@pytest.mark.parametrize(
+    ("lengths", "broken"),
+    [
+        (["2"], False),
+        (["002"], False),
+        (["2", "2"], False),
+        (["3"], True),
+        (["x"], True),
+        ([""], True),
+        (["²"], True),
+        (["٢"], True),
+        (["+2"], True),
+        (["0_2"], True),
+        (["2, 2"], True),
+        (["2", "3"], True),
+        (["2" * 21], True),
+        (["0" * 6000 + "2"], True),
+        (["2" + " \x1b" * 20 + "2"], True),
+    ],
+)
+def test_an_answer_shorter_than_it_says_is_broken(connection, lengths: list[str], broken: bool) -> None:
+    said = [("content-length", length) for length in lengths]
+    (answer,) = connection.receive(head(1, block((":status", "404"), *said)) + data(1, b"{}", last=True))
+    assert (answer.status, answer.body) == (404, b"{}")
     assert bool(answer.broken) is broken
+    assert answer.broken.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +130,10 @@ def test_an_answer_shorter_than_it_says_is_broken(connection, length: str, broke
         (head(1, block((":status", "101"))), ErrorCode.PROTOCOL_ERROR),
         (head(1, block(("date", "x"))), ErrorCode.PROTOCOL_ERROR),
         (head(1, block((":status", "404"), ("Upper", "x"))), ErrorCode.PROTOCOL_ERROR),
+        (head(1, block((":status", "404"), ("content-length", " " * 20 + "1"))), ErrorCode.PROTOCOL_ERROR),
+        (head(1, block((":status", "404"), ("date", "x\t"))), ErrorCode.PROTOCOL_ERROR),
+        (head(1, block((":status", "404"), ("a:b", "x"))), ErrorCode.PROTOCOL_ERROR),
+        (head(1, block((":status", "٤٠٤"))), ErrorCode.PROTOCOL_ERROR),
         (head(1) + data(1, bytes(16384)) * (STREAM_WINDOW // 16384 + 1), ErrorCode.FLOW_CONTROL_ERROR),
     ],
 )

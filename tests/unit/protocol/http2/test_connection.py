@@ -6,7 +6,7 @@ from dispatcher.model import Fate
 from dispatcher.protocol.http2 import frames
 from dispatcher.protocol.http2.connection import USUAL_STREAMS, Connection
 from dispatcher.protocol.http2.frames import ErrorCode, Setting
-from dispatcher.protocol.http2.streams import PATIENCE, Answered, Closed, Failed
+from dispatcher.protocol.http2.streams import LATE, PATIENCE, Answered, Closed, Failed
 
 HEADERS = ((b":method", b"POST"), (b":path", b"/"))
 SETTINGS = frames.frame(frames.SETTINGS, 0, 0)
@@ -193,6 +193,70 @@ def test_a_request_that_is_given_up_is_reset_and_heard_of_no_more(connect, frame
     assert connection.cancel(1) is Fate.UNKNOWN
     assert frames_of(connection.take()) == [(frames.RST_STREAM, 0, 1, b"\0\0\0\x08")]
     assert connection.receive(answer(1)) == []
+
+
+def late_answer(stream: int) -> bytes:
+    """One in as many frames as an honest server may take."""
+    return (
+        frames.window_update(stream, 4)
+        + frames.frame(frames.HEADERS, frames.END_HEADERS, stream, OK)
+        + frames.frame(frames.DATA, 0, stream, b"{}")
+        + frames.frame(frames.DATA, frames.END_STREAM, stream, b"")
+        + reset(stream, ErrorCode.NO_ERROR)
+    )
+
+
+def test_a_thousand_late_answers_are_no_flood(connect) -> None:
+    connection = connect({Setting.MAX_CONCURRENT_STREAMS: 2000})
+    streams = started(connection, 1000)
+    assert {connection.cancel(stream) for stream in streams} == {Fate.UNKNOWN}
+    assert connection.request(HEADERS, b"body") == 2001
+    for stream in streams:
+        assert connection.receive(late_answer(stream)) == []
+    assert connection.receive(answer(2001)) == [Answered(2001, 200, [], b"{}")]
+    assert connection.room == 2000
+
+
+def test_nor_are_those_of_many_rounds_between_which_others_were_answered(connect) -> None:
+    connection = connect()
+    streams = []
+    for _ in range(11):
+        streams += started(connection, 99)
+        for stream in streams[-99:]:
+            connection.cancel(stream)
+        (number,) = started(connection)
+        assert len(connection.receive(answer(number))) == 1
+    assert connection.receive(b"".join(late_answer(stream) for stream in streams)) == []
+    assert not connection.closed
+
+
+def test_what_goes_on_after_the_late_answers_is_a_flood(connect, frames_of) -> None:
+    connection = connect()
+    for stream in started(connection, 2):
+        connection.cancel(stream)
+    answered, number = started(connection, 2)
+    connection.receive(answer(answered))
+    received = 0
+    while not connection.closed:
+        events = connection.receive(frames.frame(frames.DATA, 0, 1, b"x"))
+        received += 1
+    assert received == PATIENCE + 2 * LATE + 1
+    assert events[0] == Failed(
+        number, Fate.UNKNOWN, "the server broke HTTP/2: a flood of frames on closed streams"
+    )
+    goodbye = frames_of(connection.take())[-1]
+    assert (goodbye[0], int.from_bytes(goodbye[3][4:8], "big")) == (
+        frames.GOAWAY,
+        ErrorCode.ENHANCE_YOUR_CALM,
+    )
+
+
+def test_a_server_may_refuse_as_many_requests_as_there_are(connect) -> None:
+    connection = connect({Setting.MAX_CONCURRENT_STREAMS: 3 * PATIENCE})
+    streams = started(connection, 3 * PATIENCE)
+    events = connection.receive(b"".join(reset(stream, ErrorCode.REFUSED_STREAM) for stream in streams))
+    assert [(event.stream, event.fate) for event in events] == [(stream, Fate.NOT_SENT) for stream in streams]
+    assert connection.room == 3 * PATIENCE
 
 
 def test_when_the_ids_are_used_up_it_drains(connect) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from dispatcher.model import Fate
 from dispatcher.protocol.http2.frames import ErrorCode, PeerError
-from dispatcher.protocol.http2.streams import PATIENCE, Answered, Failed, Stream, Streams
+from dispatcher.protocol.http2.streams import LATE, MOST_LATE, PATIENCE, Answered, Failed, Stream, Streams
 
 
 def with_stream(**state: object) -> tuple[Streams, Stream]:
@@ -62,7 +62,53 @@ def test_patience_ends_and_progress_restores_it() -> None:
             streams.spend("things")
         streams.progress()
     for _ in range(PATIENCE):
-        streams.check_known(1)
+        streams.bear(1)
     with pytest.raises(PeerError) as caught:
         streams.spend("things")
     assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def borne(streams: Streams) -> int:
+    """How many frames on closed streams are borne with, before they are a flood."""
+    for number in range(1_000_000):
+        try:
+            streams.bear(1)
+        except PeerError:
+            return number
+    raise AssertionError("they are never a flood")
+
+
+def test_what_we_reset_may_be_late_whatever_came_forward_since() -> None:
+    streams, _ = with_stream()
+    streams.cancel(1)
+    streams.progress()
+    assert borne(streams) == PATIENCE + LATE
+    streams.progress()
+    assert borne(streams) == PATIENCE  # once
+
+
+@pytest.mark.parametrize("how", ["cancelled", "wrong", "answered too early"])
+def test_late_frames_are_borne_for_every_way_of_a_reset(how: str) -> None:
+    streams, stream = with_stream(unsent=b"}", status=200)
+    if how == "cancelled":
+        streams.cancel(1)
+    elif how == "wrong":
+        streams.fail(1, stream, ErrorCode.PROTOCOL_ERROR, "why")
+    else:
+        streams.finish(1, stream, b"")
+    assert len(streams.out) == 1
+    assert borne(streams) == PATIENCE + LATE
+
+
+def test_what_ended_by_itself_may_not_be_late() -> None:
+    streams, stream = with_stream(status=200)
+    streams.finish(1, stream, b"")
+    assert borne(streams) == PATIENCE
+
+
+def test_there_is_an_end_to_late_frames() -> None:
+    streams, _ = with_stream()
+    for _ in range(MOST_LATE):
+        streams.open[1] = Stream(100)
+        streams.cancel(1)
+    assert borne(streams) == PATIENCE + MOST_LATE
