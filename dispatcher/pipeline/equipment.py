@@ -79,14 +79,20 @@ def make_http2(settings: ProjectSettings, sessions: Sessions, observe: Observe) 
     """The HTTP/2 side of a project's `v1`; None: it speaks HTTP/1.1.
 
     Raises:
-        SettingsError: its CA file will not do.
+        SettingsError: its CA file will not do, or it insists on HTTP/2 through a proxy that is itself reached by TLS.
     """
     route = route_of(settings)
     if settings.http_version == "1.1" or settings.transport in ("batch", "legacy", "xmpp"):
         return None
     only = settings.http_version == "2"
     plain = urlsplit(settings.fcm_endpoint).scheme == "http"
-    if not only and (plain or urlsplit(route.proxy).scheme == "https"):
+    tls_proxy = urlsplit(route.proxy).scheme == "https"
+    if only and tls_proxy:
+        raise SettingsError(
+            f"DISPATCHER_PROXY is {route.proxy_address} for {settings.id}, and DISPATCHER_HTTP_VERSION=2 goes through http:// "
+            "proxies only: name one of those, or set DISPATCHER_HTTP_VERSION=auto, which speaks HTTP/1.1 through it"
+        )
+    if not only and (plain or tls_proxy):
         # Without TLS nothing says that a server has HTTP/2; and through a TLS proxy only aiohttp goes.
         return None
     endpoint = settings.fcm_endpoint

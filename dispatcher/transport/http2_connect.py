@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True):
         host: name or address.
         port: its port.
         tls: what to trust, `h2` offered by ALPN; None: HTTP/2 without TLS, by prior knowledge (RFC 9113, 3.3).
-        route: for its proxy.
+        route: for its proxy, if it has one: spoken to without TLS (`make_http2` refuses others).
     """
 
     host: str
@@ -84,7 +84,8 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
         if not limit.expired():
             raise
         what = "connection" if link is None else "SETTINGS of HTTP/2"
-        raise TimeoutError(f"no {what} within {CONNECT_TIMEOUT_S:g} s") from None
+        how = f" through the proxy {place.route.proxy_address}" if place.route.proxy else ""
+        raise TimeoutError(f"no {what}{how} within {CONNECT_TIMEOUT_S:g} s") from None
     finally:
         if link is not None and not (link.ready.done() and not link.ready.cancelled()):
             link.abort("given up")
@@ -110,6 +111,7 @@ async def _open(place: Place, new_link: Callable[[], Link]) -> Link:
     if chosen is not None and chosen.selected_alpn_protocol() != "h2":
         link.abort("no HTTP/2")
         raise Http11Only
+    link.flush()  # the preface, only now: another protocol's server must not have to make sense of it (RFC 9113, 3.2)
     return link
 
 
@@ -121,8 +123,6 @@ async def _through_proxy(place: Place) -> socket.socket:
     """
     loop = asyncio.get_running_loop()
     url = urlsplit(place.route.proxy_address)
-    if url.scheme != "http":
-        raise ConnectionError("HTTP/2 goes through http:// proxies only; see DISPATCHER_HTTP_VERSION")
     found = await loop.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for family, kind, protocol, _, address in found:

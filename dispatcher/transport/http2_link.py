@@ -20,8 +20,12 @@ LOOK_EVERY_S = 0.5
 """Between two looks at the clock; a fifth of the shortest time below would do."""
 
 PINGS = 2
-"""Unanswered silence is asked about twice at most between two answers: gRPC's servers take a third ping without
-data for abuse (`too_many_pings`), and an answer to a topic may take FCM 30 s."""
+"""Signs of life asked for between two answers, at most: gRPC's servers take a third ping without data for abuse
+(`too_many_pings`), and an answer to a topic may take FCM 30 s."""
+
+WAKES_WITHIN_S = 0.5
+"""A connection that was asked before its next use is counted on for so long, before another is opened in its place: an
+answer to a PING takes a round trip, a new connection three or more."""
 
 
 class Patience:
@@ -34,10 +38,15 @@ class Patience:
         age_s: a connection takes no new requests after about this, so that load spreads over addresses that are
             new in DNS; servers close theirs after minutes to an hour (quota rules, section 6).
         idle_s: an unused connection is closed, before the middleboxes on its way forget it.
+        rest_s: an unused connection on which nothing was heard for so long is asked for a sign of life before it is
+            given messages again. One that died meanwhile would take them first, and leave them of unknown fate.
     """
 
-    def __init__(self, silence_s: float = 5.0, age_s: float = 3600.0, idle_s: float = 240.0) -> None:
+    def __init__(
+        self, silence_s: float = 5.0, age_s: float = 3600.0, idle_s: float = 240.0, rest_s: float = 10.0
+    ) -> None:
         self.silence_s = silence_s
+        self.rest_s = rest_s
         self.age_s = age_s
         self.idle_s = idle_s
 
@@ -77,8 +86,8 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def room(self) -> int:
-        """Requests that may be started now: none while a sign of life is awaited."""
-        if not self._writable or self._suspect or self.retired:
+        """Requests that may be started now: none while a sign of life is awaited, or has to be asked for first."""
+        if not self._writable or self._suspect or self.retired or self._rested:
             return 0
         return self._core.room
 
@@ -91,6 +100,11 @@ class Link(asyncio.BufferedProtocol):
     def _suspect(self) -> bool:
         """A sign of life was asked for, and nothing came since."""
         return self._core.unanswered_ping and self._pinged_at >= self._heard
+
+    @property
+    def _rested(self) -> bool:
+        """Unused, and not heard of for so long that it may have died unnoticed."""
+        return not self._calls and self._loop.time() - self._heard > self._patience.rest_s
 
     @property
     def retired(self) -> bool:
@@ -106,6 +120,26 @@ class Link(asyncio.BufferedProtocol):
     def busy(self) -> int:
         """Requests under way."""
         return len(self._calls)
+
+    def wake(self) -> int:
+        """Ask a connection that has rested whether it is still there: once a use.
+
+        Returns:
+            The requests that it will take if it is, as long as its answer is not late; 0: it did not have to be asked.
+        """
+        if self.retired or self._calls:
+            return 0
+        if self._suspect:
+            in_time = self._loop.time() - self._pinged_at < WAKES_WITHIN_S
+            return self._core.room if in_time else 0
+        if not self._rested:
+            return 0
+        if self._pings >= PINGS:
+            # Asked twice, and no request answered since: it may not be asked again, nor be trusted unasked.
+            self.close("not used any more")
+            return 0
+        self._ask()
+        return self._core.room
 
     def start(self, headers: tuple[Header, ...], call: Call, number: int, body: bytes, now: float) -> None:
         """Start the request of one message; `flush` sends it."""
@@ -138,9 +172,8 @@ class Link(asyncio.BufferedProtocol):
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin; the first `flush` is for whoever knows that the other side speaks HTTP/2."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own classes have another base
-        self.flush()
         self._watch = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it is always the same
@@ -218,6 +251,13 @@ class Link(asyncio.BufferedProtocol):
             self._watch.cancel()
             self._watch = None
 
+    def _ask(self) -> None:
+        """Ask for a sign of life; there is no room until it comes."""
+        self._pinged_at = self._loop.time()
+        self._pings += 1
+        self._core.ping()
+        self.flush()
+
     def _look(self) -> None:
         """Twice a second: is it alive, and of use?"""
         now = self._loop.time()
@@ -227,12 +267,11 @@ class Link(asyncio.BufferedProtocol):
                 self.abort(f"no sign of life for {now - self._heard:.0f} s")
                 self._changed()
                 return
+            if not self._calls:
+                self._changed()  # who waits for it may want another one by now
         elif self._calls:
             if now - self._heard >= patience.silence_s and self._pings < PINGS:
-                self._pinged_at = now
-                self._pings += 1
-                self._core.ping()
-                self.flush()
+                self._ask()
         elif self.retired or now - self._used > patience.idle_s:
             self.close("not used any more")
             self._changed()

@@ -1,8 +1,9 @@
 """The HTTP/2 connections to one place: many requests at once on a few pooled TLS connections, chosen by ALPN.
 
-A batch is one `Call`: no task, future or timer for a message. Messages go to the connections with room; a new
-connection is opened, one at a time, while there is more to send than room, up to the limit. All projects with an equal
-way out share them, and none takes all of their streams: what is slow must not keep the rest waiting.
+A batch is one `Call`: no task, future or timer for a message. Messages go to the connections with room; while there is
+more to send than room, connections that have rested are asked whether they are still there, and a new one is opened, one
+at a time, up to the limit. All projects with an equal way out share them, and none takes all of their streams: what is
+slow must not keep the rest waiting.
 """
 
 from __future__ import annotations
@@ -162,8 +163,18 @@ class Http2Pool:
         for link in sorted(working, key=_busy):
             if not self._fill(link, now):
                 break
-        if any(call.room for call in self._running):
-            self._open_another()
+        wanted = sum(call.room for call in self._running)
+        if wanted > 0:
+            self._make_room(wanted)
+
+    def _make_room(self, wanted: int) -> None:
+        """Wake as many connections as it takes; open another one if those are not enough."""
+        if self._next_call() is not None:
+            for link in self._links:
+                wanted -= link.wake()
+                if wanted <= 0:
+                    return
+        self._open_another()
 
     def _drop_gone(self) -> None:
         self._ending = [link for link in [*self._ending, *self._links] if link.gone and not link.ended.done()]

@@ -63,3 +63,21 @@ def test_a_worker_with_a_wrong_setting_does_not_start(site):
     assert ended.stderr == (
         'dispatcher: DISPATCHER_BATCH_SIZE: found "many"; allowed: a whole number from 1 to 500\n'
     )
+
+
+def test_a_worker_that_can_never_reach_its_server_as_it_is_told_does_not_start(site):
+    site.start_redis()
+    site.env |= {
+        "DISPATCHER_CREDENTIALS": "none",
+        "DISPATCHER_PROJECTS": PROJECT,
+        "DISPATCHER_TRANSPORT": "v1",
+        "DISPATCHER_HTTP_VERSION": "2",
+        "DISPATCHER_PROXY": "https://user:secret@proxy.invalid:3128",
+    }
+    ended = site.run("worker")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        "dispatcher: DISPATCHER_PROXY is https://proxy.invalid:3128 for demo-orchard-41, and DISPATCHER_HTTP_VERSION=2 goes "
+        "through http:// proxies only: name one of those, or set DISPATCHER_HTTP_VERSION=auto, which speaks HTTP/1.1 through it"
+    )
+    assert "secret" not in ended.stdout + ended.stderr

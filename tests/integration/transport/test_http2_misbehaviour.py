@@ -14,13 +14,17 @@ from h2.events import PingReceived, RequestReceived, StreamEnded
 from h2.settings import SettingCodes
 
 from dispatcher.model import Fate
-from dispatcher.transport import http2_connect
+from dispatcher.transport import http2_connect, http2_link
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.http2_link import PINGS, Patience
 from dispatcher.transport.route import Route
+from dispatcher.transport.session import Session
 from dispatcher.transport.sessions import Sessions
+from dispatcher.transport.v1 import V1Transport
 from dispatcher.transport.wire import Timeouts
 
+SETTINGS_ACK = bytes.fromhex("000000 04 01 00000000")
+PROBE = b"probe"
 ANSWER = b'{"name":"projects/demo/messages/0:1"}'
 
 
@@ -35,8 +39,9 @@ class Conversation:
         self.requests = 0
         self.over = False
 
-    async def run(self, script) -> None:
+    async def run(self, script, begun: bytes = b"") -> None:
         self.h2.initiate_connection()
+        self.h2.receive_data(begun)
         for key, value in self.server.settings.items():
             self.h2.update_settings({key: value})
         self.flush()
@@ -54,7 +59,8 @@ class Conversation:
 
     def flush(self) -> None:
         if not self.over and not self.writer.is_closing():
-            self.writer.write(self.h2.data_to_send())
+            data = self.h2.data_to_send()
+            self.writer.write(data if self.server.acknowledges else data.replace(SETTINGS_ACK, b""))
 
     def answer(self, stream: int, body: bytes = ANSWER, status: bytes = b"200", *, last: bool = True) -> None:
         self.h2.send_headers(stream, [(b":status", status), (b"content-type", b"application/json")])
@@ -75,12 +81,13 @@ class Server:
         self.settings = settings
         self.url = ""
         self.port = 0
+        self.acknowledges = True
         self.connections = self.begun = self.whole = self.pings = 0
 
 
 @pytest.fixture
 def listen(certificate):
-    """`async with listen(serve, alpn=["h2"]) as port`: a TLS server; None: no TLS."""
+    """`async with listen(serve, alpn=["h2"]) as port`: a TLS server; [] it knows no ALPN; None: no TLS."""
 
     @asynccontextmanager
     async def start(serve, *, alpn: list[str] | None):
@@ -103,7 +110,8 @@ def listen(certificate):
         if alpn is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate.cert, certificate.key)
-            context.set_alpn_protocols(alpn)
+            if alpn:
+                context.set_alpn_protocols(alpn)
         server = await asyncio.start_server(guarded, "127.0.0.1", 0, ssl=context)
         try:
             yield server.sockets[0].getsockname()[1]
@@ -163,6 +171,22 @@ def call_of(transport: Http2Transport):
 async def until(condition) -> None:
     while not condition():  # noqa: ASYNC110 - some are of things that know no events
         await asyncio.sleep(0.01)
+
+
+def rest(transport: Http2Transport) -> None:
+    """As if its connections had been left alone for a while."""
+    for link in transport.pool._links:
+        link._heard -= 2 * Patience().rest_s
+
+
+async def probe(port: int, certificate) -> None:
+    """Another connection to the same server, there and back: what was begun before it has arrived, too."""
+    trust = ssl.create_default_context(cafile=certificate.cert)
+    trust.set_alpn_protocols(["h2"])
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=trust)
+    writer.write(PROBE)
+    assert await reader.readexactly(len(PROBE)) == PROBE
+    writer.close()
 
 
 def many(count: int) -> list[str]:
@@ -348,6 +372,29 @@ async def test_a_server_that_never_says_settings_gets_nothing(
     assert b"demo" not in heard
 
 
+@pytest.mark.parametrize("table", [0, 4096])
+async def test_a_server_that_never_acknowledges_our_settings_is_understood(
+    scripted, pool, batch_of, table: int
+) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        it.h2.encoder.header_table_size = (
+            table  # 4096: it has never heard of ours, and refers to earlier headers
+        )
+        if it.requests % 3:
+            it.answer(stream)
+        else:
+            it.answer(stream, b'{"error":{"code":404}}', b"404")
+
+    async with scripted(script) as server:
+        server.acknowledges = False
+        transport = pool(server.url)
+        for _ in range(3):
+            responses = await send(transport, batch_of(*many(60)))
+            statuses = Counter(r.error.http_status if r.error else 200 for r in responses)
+            assert statuses == {200: 40, 404: 20}
+        assert (server.connections, server.whole) == (1, 180)
+
+
 @pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(50), b"\xff" * 5000, b""])
 async def test_a_server_that_speaks_something_else_after_alpn_gets_nothing(
     listen, pool, batch_of, noise: bytes
@@ -377,6 +424,46 @@ async def test_a_half_open_connection_is_pinged_and_given_up(scripted, pool, bat
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("links", [1, 2])
+async def test_a_connection_that_died_at_rest_gets_no_message_and_leaves_none_of_unknown_fate(
+    scripted, pool, batch_of, links: int
+) -> None:
+    async def script(it: Conversation, stream: int) -> None:
+        it.answer(stream)
+        if it.number == 1 and it.requests == 3:
+            it.flush()
+            await asyncio.sleep(3600)  # reads no more
+
+    async with scripted(script) as server:
+        transport = pool(server.url, links=links, timeout_s=30.0, patience=Patience(silence_s=1.0))
+        assert fates(await send(transport, batch_of(*"abc"))) == {"accepted": 3}
+        (dead,) = transport.pool._links
+        rest(transport)
+        assert fates(await send(transport, batch_of(*"def"))) == {"accepted": 3}
+        assert (server.connections, server.begun) == (2, 6)
+        await until(lambda: dead.gone)
+
+
+async def test_a_connection_at_rest_is_asked_once_a_use_and_no_other_is_opened_beside_it(
+    scripted, pool, batch_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_link, "WAKES_WITHIN_S", 60.0)
+    async with scripted(well) as server:
+        transport = pool(server.url, links=5, patience=Patience(silence_s=60.0))
+        for uses in range(4):
+            assert fates(await send(transport, batch_of(*many(50)))) == {"accepted": 50}
+            assert (server.pings, server.connections) == (uses, 1)
+            rest(transport)
+
+
+async def test_connections_that_were_used_lately_are_not_asked(scripted, pool, batch_of) -> None:
+    async with scripted(well) as server:
+        transport = pool(server.url)
+        for _ in range(10):
+            assert fates(await send(transport, batch_of(*many(50)))) == {"accepted": 50}
+        assert (server.pings, server.connections) == (0, 1)
+
+
 async def test_a_slow_answer_with_signs_of_life_is_waited_for(scripted, pool, batch_of) -> None:
     async def script(it: Conversation, stream: int) -> None:
         it.stream = stream
@@ -392,6 +479,45 @@ async def test_a_slow_answer_with_signs_of_life_is_waited_for(scripted, pool, ba
         server.slow.flush()
         assert fates(await sending) == {"accepted": 1}
         assert server.connections == 1
+
+
+# Without ALPN.
+
+
+async def test_a_tls_server_without_alpn_is_spoken_to_over_http1(
+    serve, whole, pool, batch_of, certificate
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert, certificate.key)
+    async with (
+        serve(lambda it: it.say(whole(ANSWER)), ssl=context) as peer,
+        Session(Route(ca_file=str(certificate.cert))) as session,
+    ):
+        http2 = pool(peer.url)
+        v1 = V1Transport(session, peer.url, Timeouts(), lambda *_: None, http2)
+        for _ in range(2):
+            assert fates(await send(v1, batch_of(*"abc"))) == {"accepted": 3}
+        assert (v1.carrier, http2.pool.opened) == ("v1", 0)
+        assert all(it.head.startswith(b"POST ") for it in peer.exchanges)
+        assert len(peer.exchanges) == 6
+
+
+async def test_where_only_http2_will_do_a_tls_server_without_alpn_hears_nothing(
+    listen, pool, batch_of, certificate
+) -> None:
+    heard = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            heard.extend(data)
+            writer.write(data)
+
+    async with listen(serve, alpn=[]) as port:
+        responses = await send(pool(f"https://localhost:{port}", only=True), batch_of(*"abc"))
+        assert fates(responses) == {Fate.NOT_SENT: 3}
+        assert "does not speak HTTP/2" in responses[0].error.reason
+        await probe(port, certificate)
+    assert heard == PROBE
 
 
 # Ends.
@@ -465,6 +591,36 @@ async def test_an_unused_connection_is_closed_and_an_old_one_replaced(scripted, 
         assert server.connections == 4
 
 
+async def test_what_is_under_way_on_an_old_connection_ends_well_and_what_is_new_goes_to_another(
+    scripted, pool, batch_of
+) -> None:
+    held: list[int] = []
+
+    async def script(it: Conversation, stream: int) -> None:
+        if it.number > 1:
+            it.answer(stream)
+            return
+        held.append(stream)
+        it.server.first = it
+
+    async with scripted(script) as server:
+        transport = pool(server.url)
+        early = asyncio.ensure_future(send(transport, batch_of(*many(5))))
+        await until(lambda: len(held) == 5)
+        (old,) = transport.pool._links
+        old._old_at -= 2 * Patience().age_s
+        assert fates(await send(transport, batch_of(*many(30)))) == {"accepted": 30}
+        assert not early.done()
+        assert (server.first.requests, server.connections) == (5, 2)
+        for stream in held:
+            server.first.answer(stream)
+        server.first.flush()
+        assert fates(await early) == {"accepted": 5}
+        await until(lambda: old.gone)
+        assert fates(await send(transport, batch_of(*many(30)))) == {"accepted": 30}
+        assert (server.first.requests, server.connections) == (5, 2)
+
+
 async def test_a_cancelled_send_leaves_nothing_behind(scripted, pool, batch_of) -> None:
     began = asyncio.Event()
 
@@ -481,13 +637,90 @@ async def test_a_cancelled_send_leaves_nothing_behind(scripted, pool, batch_of) 
         assert sum(link.busy for link in transport.pool._links) == 0
 
 
-async def test_connections_are_opened_one_after_the_other_as_needed(scripted, pool, batch_of) -> None:
-    async with scripted(well, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as server:
-        transport = pool(server.url, links=3)
-        await send(transport, batch_of(*"abc"))
-        assert server.connections == 1
-        assert fates(await send(transport, batch_of(*many(500)))) == {"accepted": 500}
-        assert 1 <= server.connections <= 3
+@pytest.fixture
+def slow_to_open(listen):
+    """`async with slow_to_open(script, **settings) as (server, gate)`: says its SETTINGS when `gate` is released."""
+
+    @asynccontextmanager
+    async def start(script, settings: dict[int, int]):
+        server = Server(settings)
+        server.opening = server.most_opening = 0
+        gate = asyncio.Semaphore(0)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            first = await reader.readexactly(len(PROBE))
+            if first == PROBE:
+                writer.write(PROBE)
+                return
+            server.connections += 1
+            server.opening += 1
+            server.most_opening = max(server.most_opening, server.opening)
+            await gate.acquire()
+            server.opening -= 1
+            await Conversation(server, reader, writer).run(script, first)
+
+        async with listen(serve, alpn=["h2"]) as server.port:
+            server.url = f"https://localhost:{server.port}"
+            yield server, gate
+
+    return start
+
+
+async def test_while_a_connection_is_being_opened_no_other_one_is_whoever_asks(
+    slow_to_open, pool, batch_of, certificate
+) -> None:
+    async with slow_to_open(well, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as (server, gate):
+        transport = pool(server.url, links=4)
+        sending = [asyncio.ensure_future(send(transport, batch_of(*many(400)))) for _ in range(3)]
+        await until(lambda: server.connections == 1)
+        sending += [asyncio.ensure_future(send(transport, batch_of(*many(400)))) for _ in range(3)]
+        await until(lambda: len(transport.pool._running) == 6)
+        await probe(server.port, certificate)
+        assert (server.connections, server.begun) == (1, 0)
+        for _ in range(4):
+            gate.release()
+        assert sum(map(fates, await asyncio.gather(*sending)), Counter()) == {"accepted": 2400}
+        assert server.most_opening == 1
+        assert 1 <= server.connections <= 4
+
+
+@pytest.mark.parametrize(
+    ("messages", "under_way", "connections"),
+    [
+        (4, 4, 1),  # of 5 streams a project that is alone has 4, of 10 it has 8, of 20 it has 17
+        (5, 5, 2),
+        (8, 8, 2),
+        (9, 9, 3),
+        (17, 17, 4),
+        (40, 17, 4),
+    ],
+)
+async def test_as_many_connections_are_opened_as_there_is_to_send(
+    slow_to_open, pool, batch_of, messages: int, under_way: int, connections: int
+) -> None:
+    held: list[tuple[Conversation, int]] = []
+    free = False
+
+    async def script(it: Conversation, stream: int) -> None:
+        if free:
+            it.answer(stream)
+        else:
+            held.append((it, stream))
+
+    async with slow_to_open(script, {SettingCodes.MAX_CONCURRENT_STREAMS: 5}) as (server, gate):
+        transport = pool(server.url, links=4)
+        sending = asyncio.ensure_future(send(transport, batch_of(*many(messages))))
+        for number in range(1, connections + 1):
+            await until(lambda number=number: server.connections == number)
+            gate.release()
+        await until(lambda: len(held) == under_way)
+        free = True
+        for it, stream in held:
+            it.answer(stream)
+            it.flush()
+        assert fates(await sending) == {"accepted": messages}
+        assert transport.pool.opened == server.connections == connections
+        assert server.most_opening == 1
 
 
 # The lease.
@@ -592,6 +825,25 @@ async def test_a_proxy_that_refuses_has_let_nothing_through(
     assert response.error.fate is Fate.NOT_SENT
     assert why in response.error.reason
     assert "secret" not in response.error.reason
+
+
+async def test_a_proxy_that_never_answers(listen, pool, batch_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2_connect, "CONNECT_TIMEOUT_S", 0.3)
+    heard = bytearray()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            heard.extend(data)
+
+    async with listen(mute, alpn=None) as port:
+        route = Route(proxy=f"http://user:secret@127.0.0.1:{port}")
+        responses = await send(pool("https://fcm.invalid", route=route), batch_of(*"abc"))
+    assert fates(responses) == {Fate.NOT_SENT: 3}
+    reason = responses[0].error.reason
+    assert f"the proxy http://127.0.0.1:{port}" in reason
+    assert "secret" not in reason
+    assert heard.startswith(b"CONNECT fcm.invalid:443 HTTP/1.1\r\n")
+    assert b"demo" not in heard
 
 
 async def test_a_proxy_that_is_not_there(scripted, pool, batch_of, free_port: int) -> None:

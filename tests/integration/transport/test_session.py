@@ -506,3 +506,32 @@ async def test_a_proxy_that_is_not_there_or_refuses_is_not_sent() -> None:
     server.close()
     assert got.fate is Fate.NOT_SENT
     assert "403" in got.reason
+
+
+async def test_through_a_proxy_that_is_itself_reached_by_tls(
+    serve, whole, server_tls: ssl.SSLContext, certificate: Path
+) -> None:
+    heads: list[bytes] = []
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        host, port = heads[-1].split(b" ")[1].decode().split(":")
+        back, forth = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+        async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pipe(reader, forth), pipe(back, writer))
+
+    server = await asyncio.start_server(join, "127.0.0.1", 0, ssl=server_tls)
+    proxy = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with (
+        serve(lambda it: it.say(whole(b"ok")), ssl=server_tls) as peer,
+        Session(Route(proxy, ca_file=str(certificate))) as session,
+    ):
+        assert (await post(session, peer.url)).body == b"ok"
+    server.close()
+    assert len(heads) == 1

@@ -23,7 +23,8 @@ from dispatcher.transport.sessions import Sessions
         ("auto", "http://gateway", "v1", "", False),
         ("1.1", "https://fcm.googleapis.com", "v1", "", False),
         ("2", "http://gateway", "v1", "", True),
-        ("2", "https://gateway", "v1", "https://proxy:3128", True),
+        ("2", "https://gateway", "v1", "http://proxy:3128", True),
+        ("2", "https://gateway", "batch", "https://proxy:3128", False),
     ],
 )
 def test_http2_is_spoken_over_tls_and_where_it_is_asked_for(
@@ -37,6 +38,20 @@ def test_http2_is_spoken_over_tls_and_where_it_is_asked_for(
         **({"proxy": proxy} if proxy else {}),
     )
     assert (make_http2(settings, Sessions(), print) is not None) is http2
+
+
+@pytest.mark.parametrize("wire", ["auto", "v1"])
+@pytest.mark.parametrize("endpoint", ["https://gateway", "http://gateway"])
+def test_nothing_but_http2_through_a_tls_proxy_is_refused(wire: str, endpoint: str) -> None:
+    settings = ProjectSettings(
+        id="p", http_version="2", fcm_endpoint=endpoint, transport=wire, proxy="https://u:secret@proxy:3128"
+    )
+    with pytest.raises(SettingsError) as refused:
+        make_http2(settings, Sessions(), print)
+    told = str(refused.value)
+    assert told.startswith("DISPATCHER_PROXY is https://proxy:3128 for p, and DISPATCHER_HTTP_VERSION=2 ")
+    assert "DISPATCHER_HTTP_VERSION=auto" in told
+    assert "\n" not in told
 
 
 async def test_xmpp_is_made_of_a_sender_id() -> None:
