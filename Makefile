@@ -7,7 +7,7 @@
 # make flat    MESSAGES=10000000 through one worker: memory must stay what it was
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
-# make bench   all benchmarks, tables and plots; 21 minutes on a quiet machine, QUICK=1 a few (bench-tables: only these)
+# make bench   all benchmarks, tables and plots: 30 minutes; QUICK=1 a few, published figures stay (bench-tables: only these)
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables and the JSON schemas, from the code
 #
@@ -119,14 +119,15 @@ docs: $(STAMP)
 	$(BIN)/python -m dispatcher.cli.readme README.md
 	$(BIN)/python -m dispatcher.cli.schemas docs/schemas
 
-# QUICK=1: a few minutes, one round, small counts. Figures go to benchmarks/results/, tables and plots are made of them.
+# Figures go to benchmarks/results/, tables and plots are made of them. QUICK=1: a few minutes, one round, small counts, to
+# see that everything runs; its figures and plots go to build/bench/, its tables are printed, and nothing published changes.
 QUICK ?=
 BENCH := $(BIN)/python benchmarks
 FAST := $(if $(QUICK),--quick)
 PEERS := .venv-peers
 PYTHON_PEERS := $(basename $(notdir $(wildcard benchmarks/peers/python/*.txt)))
 NODE_PEERS := $(wildcard benchmarks/peers/node/fcm-v1-http2)
-# Two of the peers' environments are those of the interop clients.
+# Made once, from npm and PyPI. Two of the peers' environments are those of the interop clients.
 PEER_STAMPS := $(PYTHON_PEERS:%=$(PEERS)/%/.installed) $(CLIENTS)/firebase-admin-6/.installed \
 	$(CLIENTS)/firebase-admin-7/.installed tests/interop/node/firebase-admin-11/node_modules/.installed \
 	tests/interop/node/firebase-admin-14/node_modules/.installed $(NODE_PEERS:%=%/node_modules/.installed)
@@ -140,11 +141,12 @@ bench: $(STAMP) $(PEER_STAMPS)
 	$(BENCH)/tokens.py $(FAST)
 	$(BENCH)/wires.py $(FAST)
 	$(BENCH)/fleet.py $(FAST)
-	$(BENCH)/tables.py
+	$(BENCH)/codec.py $(FAST)
+	$(BENCH)/tables.py $(FAST)
 
 bench-peers: $(STAMP) $(PEER_STAMPS)
 	$(BENCH)/comparison.py $(FAST)
-	$(BENCH)/tables.py
+	$(BENCH)/tables.py $(FAST)
 
 # Tables and plots from the figures that are there.
 bench-tables: $(STAMP)

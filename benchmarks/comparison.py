@@ -2,7 +2,8 @@
 
 Clients (`peers/`) send to the servers of `pipeline.py`: `v1` over TLS to nginx, `batch` to `server.py`. They have no
 queue: their messages are made in the sending process. Queues run jobs that do nothing, from a private Redis. The
-workers' rows are `pipeline.py`'s, from Redis to recorded outcome.
+workers' rows are measured as in `pipeline.py`, from Redis to recorded outcome. Each round has everyone once, and its
+figures are kept: ratios are taken round by round.
 
 CPU is user and system time of the sending process, all threads. *Connections* are those that the server accepted,
 fetching the access token and warming up included.
@@ -28,7 +29,7 @@ import results
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from nginx import GOOGLE_NAMES, Nginx, nginx
-from pipeline import Case, run_worker
+from pipeline import COMPARED, Case, run_worker
 from stage import HERE, connections, server
 
 from dispatcher.queue.embedded import EmbeddedRedis
@@ -161,7 +162,6 @@ def run_peer(peer: Peer, grounds: Grounds) -> dict[str, float]:
 
 def run_ours(case: Case, grounds: Grounds) -> dict[str, float]:
     """One round of a worker."""
-    # v1 goes over TLS here, as the peers' does.
     endpoint = grounds.plain if case.wire == "batch" else grounds.tls
     before = accepted(case.wire, grounds)
     found = run_worker(grounds.store.url, endpoint, case, case.jobs)
@@ -225,6 +225,7 @@ def main() -> None:
             "wire": wires[name],
             "rounds": len(found),
             **{figure: round(statistics.median(each[figure] for each in found), 2) for figure in found[0]},
+            "each": {figure: [round(each[figure], 2) for each in found] for figure in COMPARED},
         }
         for name, found in rounds.items()
     ]

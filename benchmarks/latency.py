@@ -2,7 +2,8 @@
 
 Open loop: jobs are put in by the clock, whether or not the worker keeps up. Both ends are on Redis's clock, in whole
 milliseconds: the job's entry id, and the entry id of its outcome; the server's own latency is taken off. `high` is
-the high lane with a million bulk jobs waiting and the project's quota, the default one, used up.
+the high lane with a million bulk jobs waiting and the project's quota, the default one, used up. Rounds take turns over
+all cases, each with an emptied Redis and a new worker; figures are their medians.
 
     python benchmarks/latency.py
     python benchmarks/latency.py --wires batch --rates 10000 --seconds 5 --dry
@@ -12,14 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 import results
-from nginx import nginx
-from stage import GROUP, MESSAGE, aside, enqueue, server, stream, worker
+from nginx import Nginx
+from pipeline import Servers
+from stage import GROUP, MESSAGE, aside, enqueue, stream, worker
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
@@ -27,6 +30,10 @@ PROJECT = "bench"
 RATES = {"batch": (1_000, 10_000, 30_000), "v1-h2": (1_000, 5_000, 10_000)}
 """Messages a second; the last is half of what the wire is to reach."""
 HIGH_RATE = 500
+FAR_MS = 50.0
+"""The server's latency in the rows of `batch`, and in one of `v1-h2`."""
+FAR_RATE = 5_000
+"""In that one: half of what the 900 requests of a project that may be in flight come to at that latency (`pipeline.py`)."""
 BULK_JOBS = 1_000_000
 TICK_S = 0.002
 WARM_S = 2.0
@@ -83,10 +90,39 @@ def percentiles(waits: list[float]) -> dict[str, float]:
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
-def measure(
-    store: EmbeddedRedis, endpoint: Any, wire: str, lane: str, rate: float, seconds: float, bulk: int
-) -> dict[str, Any]:
-    """One rate over one wire."""
+class Case(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        wire: `batch` or `v1-h2`.
+        lane: into which messages are put.
+        rate: of them, a second.
+        bulk: jobs waiting in the bulk lane.
+        latency_ms: of the server.
+    """
+
+    wire: str
+    lane: str
+    rate: int
+    bulk: int
+    latency_ms: float
+
+
+def cases(wires: list[str], rates: list[int] | None, bulk: int) -> list[Case]:
+    """Each wire's rates, over HTTP/2 one to a server that is far too, and the high lane."""
+    found = []
+    for wire in wires:
+        near = FAR_MS if wire == "batch" else 0.0
+        chosen = rates or RATES[wire]
+        found += [Case(wire, "normal", rate, 0, near) for rate in chosen]
+        found += [Case(wire, "normal", FAR_RATE, 0, FAR_MS)] if near != FAR_MS else []
+        found += [Case(wire, "high", HIGH_RATE, bulk, near)] if bulk else []
+    return found
+
+
+def measure(store: EmbeddedRedis, endpoint: str | Nginx, case: Case, seconds: float) -> dict[str, float]:
+    """One round of a case."""
+    lane, bulk = case.lane, case.bulk
     client = redis.Redis.from_url(store.url)
     client.flushall()
     settings: dict[str, object] = {"outcomes_max_entries": 1_000_000}
@@ -94,25 +130,32 @@ def measure(
         settings["quota_per_minute"] = 600_000
         enqueue(client, aside(PROJECT), bulk)
         client.xgroup_create(aside(PROJECT), GROUP, id="0")
-    with worker(store.url, endpoint, wire, [PROJECT], **settings) as running:
+    with worker(store.url, endpoint, case.wire, [PROJECT], **settings) as running:
         if bulk:
             client.rename(aside(PROJECT), stream(PROJECT, "bulk"))
-        behind = put(client, lane, rate, WARM_S + seconds)
+        behind = put(client, lane, case.rate, WARM_S + seconds)
         running.until(lambda: client.xlen(stream(PROJECT, lane)) == 0)
         bulk_left = client.xlen(stream(PROJECT, "bulk"))
+        running.child.kill()  # the bulk jobs on their way would be waited for
     found = outcomes(client, lane)
     began = min(at for at, _ in found) + WARM_S * 1000
     counted = [wait for at, wait in found if at >= began]
-    row = {
-        "wire": wire,
-        "lane": lane,
-        "rate": rate,
-        "messages": len(counted),
-        "generator_behind_ms": round(behind, 1),
-    }
+    figures = {"messages": float(len(counted)), "generator_behind_ms": behind}
     if bulk:
-        row |= {"bulk": bulk, "bulk_a_second": round((bulk - bulk_left) / (WARM_S + seconds))}
-    return row | percentiles(counted)
+        figures["bulk_a_second"] = (bulk - bulk_left) / (WARM_S + seconds)
+    waits = percentiles(counted)
+    return figures | {name: wait - case.latency_ms for name, wait in waits.items()}
+
+
+def row_of(case: Case, rounds: list[dict[str, float]]) -> dict[str, Any]:
+    """The medians of all rounds; of what the generator was late by, the worst."""
+    row: dict[str, Any] = {"wire": case.wire, "lane": case.lane, "rate": case.rate}
+    row |= {"bulk": case.bulk} if case.bulk else {}
+    row |= {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
+    row |= {name: round(row[name]) for name in ("messages", "bulk_a_second") if name in row}
+    row["generator_behind_ms"] = round(max(each["generator_behind_ms"] for each in rounds), 1)
+    limit_ms = LINGER_MS + (100 if case.bulk else 25)
+    return row | {"rounds": len(rounds), "server_ms": case.latency_ms, "limit_ms": limit_ms}
 
 
 def main() -> None:
@@ -121,30 +164,33 @@ def main() -> None:
     )
     options.add_argument("--wires", nargs="+", choices=list(RATES), default=list(RATES))
     options.add_argument("--rates", nargs="*", type=int, help="in place of each wire's own")
-    options.add_argument("--seconds", type=float, default=10.0)
-    options.add_argument("--latency-ms", type=float, default=50.0, help="the server's own, in the batch rows")
+    options.add_argument("--seconds", type=float, default=6.0, help="of a round")
+    options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--bulk", type=int, default=BULK_JOBS)
-    options.add_argument("--quick", action="store_true", help="four seconds a rate, a tenth of the bulk jobs")
+    options.add_argument(
+        "--quick", action="store_true", help="one round of three seconds, a tenth of the bulk jobs"
+    )
     options.add_argument("--dry", action="store_true", help="print only")
     asked = options.parse_args()
     if asked.quick:
-        asked.seconds, asked.bulk = 4.0, asked.bulk // 10
-    rows = []
+        asked.rounds, asked.seconds, asked.bulk = 1, 3.0, asked.bulk // 10
+    rounds: dict[Case, list[dict[str, float]]] = {
+        case: [] for case in cases(asked.wires, asked.rates, asked.bulk)
+    }
     with ExitStack() as stack:
         store = stack.enter_context(EmbeddedRedis())
-        endpoints = {"batch": (stack.enter_context(server(asked.latency_ms)), asked.latency_ms)}
-        if "v1-h2" in asked.wires:
-            endpoints["v1-h2"] = (stack.enter_context(nginx()), 0.0)
-        for wire in asked.wires:
-            endpoint, own_ms = endpoints[wire]
-            jobs = [("normal", rate, 0) for rate in asked.rates or RATES[wire]]
-            jobs += [("high", HIGH_RATE, asked.bulk)] if asked.bulk else []
-            for lane, rate, bulk in jobs:
-                row = measure(store, endpoint, wire, lane, rate, asked.seconds, bulk)
-                row |= {name: round(row[name] - own_ms, 1) for name in SHARES}
-                row |= {"server_ms": own_ms, "limit_ms": LINGER_MS + (100 if bulk else 25)}
-                rows.append(row)
-                print(row, flush=True)
+        servers = Servers(stack)
+        for number in range(asked.rounds):
+            for case, found in rounds.items():
+                endpoint = servers.of(case.wire, case.latency_ms)
+                found.append(measure(store, endpoint, case, asked.seconds))
+                print(
+                    number + 1,
+                    *case,
+                    {name: round(value, 1) for name, value in found[-1].items()},
+                    flush=True,
+                )
+    rows = [row_of(case, found) for case, found in rounds.items()]
     if not asked.dry:
         results.save("latency", {"rows": rows}, quick=asked.quick)
 

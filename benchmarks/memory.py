@@ -1,7 +1,8 @@
 """What memory a worker needs, by backlog and by kind of job: its peak must not know how much is waiting.
 
-Each case: so many jobs aside, a worker, the lane before it in one step, `--seconds` at full flow. What is told is the
-resident memory of the process, before and at the peak.
+Each case: so many jobs aside, a worker, the lane before it in one step, `--seconds` at full flow, before a slow server
+three times its latency more. What is told is the resident memory of the process, before and at the peak. `batch` goes
+to `server.py`, `v1` and `v1-h2` over TLS to nginx. A peak is no matter of chance: each case runs once.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --kinds 4KB --wires batch --dry
@@ -16,15 +17,18 @@ from typing import NamedTuple
 
 import redis
 import results
-from nginx import nginx
-from stage import GROUP, MESSAGE, aside, enqueue, free_port, memory_mb, server, stream, worker
+from nginx import Nginx, nginx
+from stage import GROUP, MESSAGE, aside, delayed, enqueue, free_port, memory_mb, server, stream, worker
 
 from dispatcher.queue.embedded import EmbeddedRedis
 
 MANY = 20
 """Projects in the cases of many."""
 LIMIT_MB = 150
-AWAY = "away"
+WIRES = ("batch", "v1", "v1-h2")
+HANDSHAKE_BYTES = 1_000
+"""A client sends fewer for TLS and the start of HTTP/2, and more with its first request: its token has 1,024 characters."""
+AT_ONCE, AWAY = "at once", "away"
 LARGE = (
     '{"token":"bench@:APA91b' + "x" * 118 + '",'
     '"notification":{"title":"New message","body":"' + "All that fits. " * 20 + '"},'
@@ -54,8 +58,8 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "300 B": Kind(1, (10_000, 100_000, 1_000_000)),
-    "4 KB": Kind(1, (10_000, 100_000)),
+    "300 B": Kind(1, (10_000, 1_000_000)),
+    "4 KB": Kind(1, (10_000, 60_000)),
     "500 tokens": Kind(500, (100, 4_000)),
 }
 
@@ -72,7 +76,13 @@ def fill(client: redis.Redis, project: str, kind: str, jobs: int) -> None:
 
 
 def measure(
-    store: EmbeddedRedis, endpoint: object, wire: str, kind: str, jobs: int, seconds: float, crowd: int = 1
+    store: EmbeddedRedis,
+    endpoint: str | Nginx,
+    wire: str,
+    kind: str,
+    jobs: int,
+    seconds: float,
+    crowd: int = 1,
 ) -> dict[str, object]:
     """One case, its jobs in equal parts over so many projects."""
     client = redis.Redis.from_url(store.url)
@@ -93,6 +103,7 @@ def measure(
         running.until(lambda: not left() or time.perf_counter() > deadline)
         waiting = left()
         _, peak = memory_mb(running.pid)
+        running.child.kill()  # what is under way to a slow server would be waited for
     return {
         "wire": wire,
         "projects": crowd,
@@ -105,11 +116,50 @@ def measure(
 
 
 def cases(wire: str, answers: str, kind: str, *, quick: bool) -> list[tuple[int, int]]:
-    """(jobs waiting, projects): every backlog where it could matter, and one of them over many projects."""
+    """(jobs waiting, projects): every backlog where most of it goes through, and one of them over many projects."""
     backlogs = KINDS[kind].backlogs[: 1 if quick else None]
-    found = [(jobs, 1) for jobs in (backlogs[-1:] if answers == AWAY or wire == "v1" else backlogs)]
-    if kind != "500 tokens":
-        found.append((min(backlogs[-1], 100_000), MANY))
+    large = min(backlogs[-1], 100_000)
+    # Elsewhere the worker does not get far enough in the time to tell a large backlog from a larger one.
+    single = backlogs if answers == AT_ONCE and wire != "v1" else (large,)
+    return [*((jobs, 1) for jobs in single), (large, MANY)]
+
+
+class Way(NamedTuple):
+    """Where messages go.
+
+    Attributes:
+        wire: over which.
+        answers: how its server does, as the table says it.
+        endpoint: where that is.
+        more_s: seconds that it takes longer until all that may be in flight is.
+    """
+
+    wire: str
+    answers: str
+    endpoint: str | Nginx
+    more_s: float = 0.0
+
+
+def ways(stack: ExitStack, wires: list[str], slow_ms: float) -> list[Way]:
+    """All wires to a server that answers at once, to a slow one, and to none.
+
+    The worst cases: of a slow server all that the settings allow is in flight; of one that is away all is retried.
+    """
+    slow, more_s = f"after {slow_ms:g} ms", 3 * slow_ms / 1000
+    found: list[Way] = []
+    if "batch" in wires:
+        found += [
+            Way("batch", AT_ONCE, stack.enter_context(server())),
+            Way("batch", slow, stack.enter_context(server(slow_ms)), more_s),
+            Way("batch", AWAY, f"http://127.0.0.1:{free_port()}"),
+        ]
+    if {"v1", "v1-h2"} & set(wires):
+        near, far = stack.enter_context(nginx()), stack.enter_context(nginx())
+        # Its answers are late, not its handshakes: connections open one after the other, at 1,000 ms for a minute.
+        far.url = f"https://127.0.0.1:{stack.enter_context(delayed(far.port, slow_ms, HANDSHAKE_BYTES))}"
+        away = f"https://127.0.0.1:{free_port()}"
+        for wire in (wire for wire in WIRES[1:] if wire in wires):
+            found += [Way(wire, AT_ONCE, near), Way(wire, slow, far, more_s), Way(wire, AWAY, away)]
     return found
 
 
@@ -117,39 +167,26 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--wires", nargs="+", default=["batch", "v1", "v1-h2"])
+    options.add_argument("--wires", nargs="+", choices=WIRES, default=list(WIRES))
     options.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    options.add_argument("--seconds", type=float, default=5.0)
-    options.add_argument("--slow-ms", type=float, default=1000.0, help="latency in the second case of batch")
-    options.add_argument("--quick", action="store_true", help="the small backlogs, 3 seconds each")
+    options.add_argument(
+        "--seconds", type=float, default=3.0, help="at full flow, where the server answers at once"
+    )
+    options.add_argument("--slow-ms", type=float, default=1000.0, help="latency of the slow server")
+    options.add_argument("--quick", action="store_true", help="the small backlogs only, 2 seconds each")
     options.add_argument("--dry", action="store_true", help="print only")
     asked = options.parse_args()
     if asked.quick:
-        asked.seconds = 3.0
+        asked.seconds = 2.0
     rows = []
     with ExitStack() as stack:
         store = stack.enter_context(EmbeddedRedis())
-        slow = f"after {asked.slow_ms:g} ms"
-        # The worst cases: of a slow server all that the settings allow is in flight; of one that is away all is retried.
-        endpoints: list[tuple[str, str, object]] = []
-        if "batch" in asked.wires:
-            endpoints += [
-                ("batch", "at once", stack.enter_context(server())),
-                ("batch", slow, stack.enter_context(server(asked.slow_ms))),
-                ("batch", AWAY, f"http://127.0.0.1:{free_port()}"),
-            ]
-        if "v1" in asked.wires:
-            endpoints.append(("v1", slow, stack.enter_context(server(asked.slow_ms))))
-        if "v1-h2" in asked.wires:
-            endpoints += [
-                ("v1-h2", "at once", stack.enter_context(nginx())),
-                ("v1-h2", AWAY, f"https://127.0.0.1:{free_port()}"),
-            ]
-        for wire, answers, endpoint in endpoints:
+        for way in ways(stack, asked.wires, asked.slow_ms):
+            seconds = asked.seconds + way.more_s
             for kind in asked.kinds:
-                for jobs, crowd in cases(wire, answers, kind, quick=asked.quick):
-                    row = measure(store, endpoint, wire, kind, jobs, asked.seconds, crowd)
-                    rows.append({"server": answers} | row)
+                for jobs, crowd in cases(way.wire, way.answers, kind, quick=asked.quick):
+                    row = measure(store, way.endpoint, way.wire, kind, jobs, seconds, crowd)
+                    rows.append({"server": way.answers} | row)
                     print(rows[-1], flush=True)
     if not asked.dry:
         results.save("memory", {"limit_mb": LIMIT_MB, "rows": rows}, quick=asked.quick)

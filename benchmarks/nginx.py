@@ -1,4 +1,4 @@
-"""nginx with a fixed answer over TLS and HTTP/2: FCM's part in the v1 benchmarks.
+"""nginx with a fixed answer over TLS, HTTP/2 or HTTP/1.1 by ALPN: FCM's part in the v1 benchmarks.
 
 It is C, and does nothing: whoever is measured against it is measured alone.
 """

@@ -4,13 +4,13 @@ Enqueues aside, starts the worker, and when it is idle puts the whole lane befor
 from there to the last settled message that counts: CPU of the worker process, messages a second, Redis commands a
 batch; and its peak memory. So nothing of a message's way is left out: a window that opened at the first settled
 message would miss what was read, decoded and packed by then, at 10,000 jobs all of them. The bare loop of the same
-primitives (`bare.py`) runs in the same call, and rounds alternate between all cases, so that ratios survive a noisy
-machine.
+primitives (`bare.py`) runs in the same call. What is compared runs close together, and ratios are taken round by
+round: the speed of a shared machine changes from minute to minute, and with it the median of either side.
 
-The wire `v1-h2` is v1 over HTTP/2 and TLS to nginx with a fixed answer, certificate checked; the others go to
-`server.py` without TLS.
+`v1` is HTTP/1.1 and `v1-h2` HTTP/2, both over TLS to nginx with a fixed answer, certificate checked; `bare` and `batch`
+go to `server.py` without TLS.
 
-    python benchmarks/pipeline.py                      # all cases, five rounds, into results/pipeline.json
+    python benchmarks/pipeline.py                      # all cases, three rounds, into results/pipeline.json
     python benchmarks/pipeline.py --wires batch --jobs 100000 --rounds 1 --dry
 """
 
@@ -88,25 +88,29 @@ def run_bare(redis_url: str, endpoint: str, jobs: int) -> Figures:
 
 
 def cases(wires: list[str], jobs: list[int], latencies: list[float], projects: list[int]) -> list[Case]:
-    """Backlogs at no latency and one project; then many projects, and latency, each at the middle backlog.
+    """Backlogs at no latency and one project; many projects, and latency, each at the middle backlog.
 
-    What is going to be compared is measured one after the other: the bare loop beside batch, each wire by itself.
+    What is going to be compared is measured close together: the bare loop beside batch at each backlog, all backlogs
+    of a wire in a row, and many projects right after one project with as many jobs.
     """
     middle = sorted(jobs)[len(jobs) // 2]
     found = []
     for group in (("bare", "batch"), ("v1",), ("v1-h2",)):
         chosen = [wire for wire in group if wire in wires]
         workers = [wire for wire in chosen if wire != "bare"]
-        found += [Case(wire, count) for count in jobs for wire in chosen]
-        found += [Case(wire, middle, 0.0, count) for count in projects for wire in workers]
+        for count in jobs:
+            found += [Case(wire, count) for wire in chosen]
+            if count == middle:
+                found += [Case(wire, count, 0.0, crowd) for crowd in projects for wire in workers]
         found += [Case(wire, middle, latency) for latency in latencies for wire in workers]
     return found
 
 
 def measured_of(case: Case, most: int) -> int:
     """Messages that count: all, but where one takes so long that a part has to do."""
-    if case.wire == "v1" and case.projects == 1:
-        most = min(most, 20_000)
+    # As many as of the smallest backlog: else a handshake for each request in flight would weigh more there.
+    if case.wire == "v1":
+        most = min(most, 10_000)
     if case.wire == "v1-h2" and case.latency_ms:
         most = min(most, 50_000)
     return min(case.jobs, most)
@@ -119,9 +123,9 @@ class Servers:
         self._stack = stack
         self._started: dict[tuple[bool, float], str | Nginx] = {}
 
-    def of(self, case: Case) -> str | Nginx:
-        """Where the case sends to."""
-        key = (case.wire == "v1-h2", case.latency_ms)
+    def of(self, wire: str, latency_ms: float) -> str | Nginx:
+        """Where a wire leads to."""
+        key = (wire in ("v1", "v1-h2"), latency_ms)
         if key not in self._started:
             self._started[key] = self._start(*key)
         return self._started[key]
@@ -139,11 +143,11 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--wires", nargs="+", default=list(WIRES))
+    options.add_argument("--wires", nargs="+", choices=WIRES, default=list(WIRES))
     options.add_argument("--jobs", nargs="+", type=int, default=list(JOBS))
     options.add_argument("--latency-ms", nargs="*", type=float, default=list(LATENCIES_MS))
     options.add_argument("--projects", nargs="*", type=int, default=[MANY])
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--measure", type=int, default=max(JOBS), help="most messages measured a round")
     options.add_argument("--quick", action="store_true", help="one round, small backlogs")
     options.add_argument("--dry", action="store_true", help="print only")
@@ -159,10 +163,11 @@ def main() -> None:
         for number in range(asked.rounds):
             for case in chosen:
                 measure = measured_of(case, asked.measure)
+                endpoint = servers.of(case.wire, case.latency_ms)
                 if case.wire == "bare":
-                    found = run_bare(store.url, servers.of(case), min(case.jobs, measure))
+                    found = run_bare(store.url, endpoint, min(case.jobs, measure))
                 else:
-                    found = run_worker(store.url, servers.of(case), case, measure)
+                    found = run_worker(store.url, endpoint, case, measure)
                 rounds[case].append(found)
                 print(
                     f"{number + 1} {case.wire:6} {case.jobs:>9,} jobs {case.latency_ms:>4g} ms {case.projects:>3} projects"

@@ -1,4 +1,7 @@
-"""Where figures are kept: one JSON file a benchmark under results/, from which tables and plots are made anew."""
+"""Where figures are kept: one JSON file a benchmark under results/, from which tables and plots are made anew.
+
+Those of a quick run are no figures to show: they go to build/bench/ instead.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,25 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
+QUICK_FOLDER = FOLDER.parents[1] / "build" / "bench"
+
+
+def folder(*, quick: bool) -> Path:
+    """Where the figures of a whole run are, or of a quick one."""
+    return QUICK_FOLDER if quick else FOLDER
 
 
 def save(name: str, figures: dict[str, Any], *, quick: bool) -> None:
     """Write a benchmark's figures, with what they were measured on."""
-    FOLDER.mkdir(exist_ok=True)
+    file = folder(quick=quick) / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"measured": _circumstances(quick), **figures}, indent=1)
-    (FOLDER / f"{name}.json").write_text(text + "\n")
+    file.write_text(text + "\n")
 
 
-def load(name: str) -> dict[str, Any] | None:
+def load(name: str, *, quick: bool = False) -> dict[str, Any] | None:
     """A benchmark's figures; None: it has not been run."""
-    file = FOLDER / f"{name}.json"
+    file = folder(quick=quick) / f"{name}.json"
     return json.loads(file.read_text()) if file.exists() else None
 
 

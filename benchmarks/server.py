@@ -84,9 +84,14 @@ class Connection(asyncio.Protocol):
             self.missing = -1
             answer = self.answer(body)
             if self.latency:
-                asyncio.get_running_loop().call_later(self.latency, self.transport.write, answer)
+                asyncio.get_running_loop().call_later(self.latency, self.answer_late, answer)
             else:
                 self.transport.write(answer)
+
+    def answer_late(self, answer: bytes) -> None:
+        """If the client still waits for it."""
+        if not self.transport.is_closing():
+            self.transport.write(answer)
 
     def answer(self, body: bytes) -> bytes:
         """One accepted message for a single send, as many as were sent for all others."""

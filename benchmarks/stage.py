@@ -95,9 +95,15 @@ def connections(url: str) -> int:
 
 
 @contextmanager
-def delayed(port: int, latency_ms: float) -> Iterator[int]:
-    """A port from which answers of another come so much later; yields its number."""
-    with process([sys.executable, str(HERE / "delay.py"), str(port), str(latency_ms)]) as child:
+def delayed(port: int, latency_ms: float, free: int = -1) -> Iterator[int]:
+    """A port from which answers of another come so much later; yields its number.
+
+    Args:
+        port: of the server.
+        latency_ms: from there.
+        free: once a client has sent more bytes than that; by default from the first on.
+    """
+    with process([sys.executable, str(HERE / "delay.py"), str(port), str(latency_ms), str(free)]) as child:
         yield first_number(child)
 
 

@@ -1,21 +1,25 @@
 """Tables and plots from the figures under results/: into this folder's README, the project's, and plots/.
 
 python benchmarks/tables.py
+python benchmarks/tables.py --quick                # of quick runs: printed, plots into build/bench/
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import aims
+import plots
 import results
-import svg
 
 HERE = Path(__file__).parent
 PLOTS = HERE / "plots"
+READMES = {HERE / "README.md": "plots", HERE.parent / "README.md": "benchmarks/plots"}
+"""Whose tables are made, and where plots are, seen from there."""
 Row = dict[str, Any]
 
 
@@ -58,41 +62,25 @@ def pipeline(figures: Row) -> str:
 
 
 def ratios(figures: Row) -> str:
-    """Whether cost stays flat, and how far the floor is: each the median of the ratios of all rounds."""
-    found = {(row["wire"], row["jobs"], row["latency_ms"], row["projects"]): row for row in figures["rows"]}
-    plain = sorted({jobs for _, jobs, latency, projects in found if not latency and projects == 1})
-    few, many = plain[0], plain[-1]
-    middle = plain[len(plain) // 2]
-    crowd = max((projects for *_, projects in found), default=1)
-    rows = []
-    for wire in dict.fromkeys(row["wire"] for row in figures["rows"] if row["wire"] != "bare"):
-        growth = _ratio("cpu_us", found[wire, many, 0.0, 1], found[wire, few, 0.0, 1])
-        rows.append([f"`{wire}`, {many:,} jobs to {few:,}: CPU a message", f"{growth:.2f}", "at most 1.2"])
-        if (wire, middle, 0.0, crowd) in found and crowd > 1:
-            ratio = _ratio("cpu_us", found[wire, middle, 0.0, crowd], found[wire, middle, 0.0, 1])
-            rows.append([f"`{wire}`, {crowd} projects to 1: CPU a message", f"{ratio:.2f}", "at most 1.3"])
-    for jobs in plain:
-        if ("bare", jobs, 0.0, 1) in found:
-            bare, batch = found["bare", jobs, 0.0, 1], found["batch", jobs, 0.0, 1]
-            share = _ratio("msg_per_s", batch, bare)
-            rows.append([f"`batch` to the bare loop, {jobs:,} jobs: msg/s", f"{share:.2f}", "at least 0.6"])
-            share = _ratio("cpu_us", batch, bare)
-            rows.append(["the same: CPU a message", f"{share:.2f}", ""])
-    return table(["what", "ratio", "aim"], rows)
+    return table(aims.HEAD, aims.of_workers(figures))
 
 
-def _ratio(figure: str, row: Row, other: Row) -> float:
-    rounds = zip(row["each"][figure], other["each"][figure], strict=True)
-    return statistics.median(one / another for one, another in rounds)
+def peer_ratios(figures: Row) -> str:
+    return table(aims.HEAD, aims.beside_peers(figures))
 
 
 def latency(figures: Row) -> str:
     return when(figures) + table(
-        ["wire", "lane", "messages/s", "waiting in bulk", "p50 ms", "p99 ms", "p99.9 ms", "aim for p99"],
+        [
+            "wire", "lane", "messages/s", "server, ms", "waiting in bulk", "sent of it a second", "p50 ms", "p99 ms",
+            "p99.9 ms", "aim for p99", "met", "generator behind, ms",
+        ],
         (
             [
-                row["wire"], row["lane"], f"{row['rate']:,}", _given(row, "bulk", "{:,}"), f"{row['p50']:g}",
-                f"{row['p99']:g}", f"{row['p99.9']:g}", f"{row['limit_ms']:g}",
+                row["wire"], row["lane"], f"{row['rate']:,}", f"{row['server_ms']:g}", _given(row, "bulk", "{:,}"),
+                _given(row, "bulk_a_second", "{:,}"), f"{row['p50']:g}", f"{row['p99']:g}", f"{row['p99.9']:g}",
+                f"{row['limit_ms']:g}", "yes" if row["p99"] <= row["limit_ms"] else "no",
+                f"{row['generator_behind_ms']:g}",
             ]
             for row in figures["rows"]
         ),
@@ -100,15 +88,25 @@ def latency(figures: Row) -> str:
 
 
 def memory(figures: Row) -> str:
-    return when(figures) + table(
+    limit = figures["limit_mb"]
+    above = sum(row["peak_mb"] >= limit for row in figures["rows"])
+    worst = max(figures["rows"], key=lambda row: row["peak_mb"])
+    crowd = worst.get("projects", 1)
+    over = f"{crowd} projects" if crowd > 1 else "one project"
+    text = (
+        f"Largest peak: {worst['peak_mb']} MB (`{worst['wire']}`, {worst['server']}, {over}, {worst['kind']}). Aim: less than {limit} MB everywhere; met in {len(figures['rows']) - above} of "
+        f"{len(figures['rows'])} cases.\n\n"
+    )
+    return when(figures) + text + table(
         [
             "wire", "server answers", "projects", "jobs", "jobs waiting", "messages settled or put aside", "idle MB",
-            "peak MB",
+            "peak MB", f"less than {limit}",
         ],
         (
             [
                 row["wire"], row["server"], str(row.get("projects", 1)), row["kind"], f"{row['jobs']:,}",
                 f"{row['messages_gone']:,}", str(row["idle_mb"]), str(row["peak_mb"]),
+                "yes" if row["peak_mb"] < limit else "no",
             ]
             for row in figures["rows"]
         ),
@@ -198,6 +196,26 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
+def codec(figures: Row) -> str:
+    messages = table(
+        ["message", "bytes", "check us", "whole job us", "body us", "body of a retry us"],
+        (
+            [
+                row["what"], f"{row['bytes']:,}", *(
+                    _given(row, figure, "{:.2f}") for figure in ("check_us", "job_us", "body_us", "late_us")
+                ),
+            ]
+            for row in figures["messages"]
+        ),
+    )  # fmt: skip
+    wholes = table(
+        ["what", "bytes", "us"],
+        ([row["what"], f"{row['bytes']:,}", f"{row['us']:.2f}"] for row in figures["wholes"]),
+    )
+    average = f"The check of the first five, on average: {figures['average_check_us']:.2f} us.\n"
+    return f"{when(figures)}{messages}\n{average}\n{wholes}"
+
+
 def headline(figures: Row) -> str:
     """What sends, the cheapest first, for the project's README."""
     rows = [row for row in figures["rows"] if row["wire"] != "queue"]
@@ -214,95 +232,17 @@ def headline(figures: Row) -> str:
     )  # fmt: skip
 
 
-def draw() -> None:
-    """All plots of which there are figures."""
-    PLOTS.mkdir(exist_ok=True)
-    for name, (source, plot) in PICTURES.items():
-        figures = results.load(source)
-        if figures is not None:
-            (PLOTS / f"{name}.svg").write_text(plot(figures))
-
-
-def _bars(title: str, unit: str, figure: str, *, falling: bool) -> Callable[[Row], str]:
-    def plot(figures: Row) -> str:
-        rows = sorted(figures["rows"], key=lambda row: row[figure], reverse=falling)
-        bars = [
-            svg.Bar(row["name"].replace("`", ""), row[figure], row["name"].startswith("worker"))
-            for row in rows
-        ]
-        return svg.bars(title, unit, bars)
-
-    return plot
-
-
-def _backlog(figures: Row) -> str:
-    series: dict[str, list[tuple[float, float]]] = {}
-    for row in figures["rows"]:
-        if not row["latency_ms"] and row["projects"] == 1 and row["wire"] in ("bare", "batch", "v1-h2"):
-            series.setdefault(row["wire"], []).append((row["jobs"], row["cpu_us"]))
-    return svg.lines(
-        "CPU of the worker over the backlog", "jobs waiting", "us a message", series, logarithmic_x=True
-    )
-
-
-def _latency(figures: Row) -> str:
-    series: dict[str, list[tuple[float, float]]] = {}
-    for row in figures["rows"]:
-        if row["lane"] == "normal":
-            for share in ("p50", "p99"):
-                series.setdefault(f"{row['wire']}, {share}", []).append((row["rate"], row[share]))
-    return svg.lines(
-        "From enqueueing to outcome, above the server's own latency", "messages a second", "ms", series,
-        logarithmic_x=True, limit=("aim for p99", 45.0),
-    )  # fmt: skip
-
-
-def _quota(figures: Row) -> str:
-    series = {
-        f"{row['workers']} worker{'s' if row['workers'] > 1 else ''}": [
-            (at, use) for at, use in enumerate(row["use"]) if at >= 1
-        ][:60]
-        for row in figures["quota"]
-    }
-    return svg.lines(
-        f"Use of the quotas of {figures['quota'][0]['projects']} projects (simulated)", "seconds",
-        "share of the rate", series, limit=("all of it", 1.0),
-    )  # fmt: skip
-
-
-def _outage(figures: Row) -> str:
-    series = {
-        "all of it down for 120 s": _mean(figures["outage"][0]["use"]),
-        "granted half of it": _mean(figures["throttled"][0]["use"]),
-    }
-    return svg.lines("What arrives at FCM (simulated, means of 5 s)", "seconds", "share of the rate", series)
-
-
-def _mean(each_second: list[float], seconds: int = 5) -> list[tuple[float, float]]:
-    spans = (each_second[at : at + seconds] for at in range(0, len(each_second) - seconds + 1, seconds))
-    return [(at * seconds, sum(span) / seconds) for at, span in enumerate(spans)]
-
-
-PICTURES: dict[str, tuple[str, Callable[[Row], str]]] = {
-    "cpu": ("peers", _bars("CPU of the sender", "us a message", "cpu_us", falling=False)),
-    "throughput": (
-        "peers",
-        _bars("Throughput of one sender", "messages a second", "msg_per_s", falling=True),
-    ),
-    "backlog": ("pipeline", _backlog),
-    "latency": ("latency", _latency),
-    "quota": ("fleet", _quota),
-    "outage": ("fleet", _outage),
-}
 TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "pipeline": ("pipeline", pipeline),
     "ratios": ("pipeline", ratios),
     "latency": ("latency", latency),
     "memory": ("memory", memory),
     "peers": ("peers", peers),
+    "peer_ratios": ("peers", peer_ratios),
     "producer": ("producer", producer),
     "tokens": ("tokens", producer),
     "wires": ("wires", wires),
+    "codec": ("codec", codec),
     "fleet": ("fleet", fleet),
     "headline": ("peers", headline),
 }
@@ -338,9 +278,27 @@ def renewed(text: str, folder: str) -> str:
     return re.sub(r"<!-- bench: (\w+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
+def show() -> None:
+    """Print the tables of the last quick runs, and draw their plots beside their figures."""
+    for name, (source, made) in TABLES.items():
+        figures = results.load(source, quick=True)
+        if figures is not None:
+            print(f"\n{name}\n\n{made(figures)}")
+    plots.draw(results.QUICK_FOLDER, quick=True)
+
+
 def main() -> None:
-    draw()
-    for path, folder in ((HERE / "README.md", "plots"), (HERE.parent / "README.md", "benchmarks/plots")):
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
+        "--quick", action="store_true", help="print those of the last quick runs; write no README"
+    )
+    if options.parse_args().quick:
+        show()
+        return
+    plots.draw(PLOTS)
+    for path, folder in READMES.items():
         path.write_text(renewed(path.read_text(), folder))
 
 
