@@ -196,8 +196,8 @@ class Outfitter:
         if settings.transport not in ("v1", "auto"):
             return {}
         found = {"v1": self._sessions.requests, "v1-h2": self._sessions.streams}
-        for ceiling in found.values():
-            ceiling.fit(settings.concurrency("v1"))
+        for carrier, ceiling in found.items():
+            ceiling.fit(settings.concurrency(carrier))
         return found
 
     async def make(self, project: str) -> Project:

@@ -135,8 +135,8 @@ class Project:
         self.packer = Packer(batch_limit(settings), settings.linger_ms / 1000, parcel_limit)
         # Requests in flight and their limit, by the carrier in use (writers: sending, settling).
         self._concurrency: dict[str, Concurrency] = {
-            carrier: Concurrency(settings.concurrency(wire), ceiling=ceilings.get(carrier))
-            for carrier, wire in (*zip(WIRES, WIRES, strict=True), ("v1-h2", "v1"))
+            carrier: Concurrency(settings.concurrency(carrier), ceiling=ceilings.get(carrier))
+            for carrier in (*WIRES, "v1-h2")
         }
         self.reading_turns = LaneTurns()
         self.sending_turns = LaneTurns()

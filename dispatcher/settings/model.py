@@ -87,9 +87,11 @@ class ProjectValues(BaseModel):
     )
     max_concurrent_requests: Annotated[int | None, Whole(1, 20_000)] = Field(
         default=None,
-        description="Most requests of a project in flight at once (streams over HTTP/2); over `v1` all projects of a worker "
-        "share 1125, or 3375 over HTTP/2, and more where one of them may have more",
-        json_schema_extra={"shown": "1000 for `v1`, 100 a connection for `xmpp`, 64 for others"},
+        description="Most requests of a project in flight at once; over `v1` all projects of a worker share 3375 (streams), "
+        "or 360 over HTTP/1.1, where each takes a connection of some 70 kB, and more where one of them may have more",
+        json_schema_extra={
+            "shown": "1000 for `v1` (320 over HTTP/1.1), 100 a connection for `xmpp`, 64 for others"
+        },
     )
     request_timeout_s: Annotated[float, Duration(0.1, 600)] = Field(
         default=15.0, description="Time a request may take; FCM asks senders for at least 10"
@@ -174,9 +176,9 @@ class ProjectValues(BaseModel):
         """Where the legacy HTTP service is, and device groups."""
         return self.legacy_endpoint or self.fcm_endpoint
 
-    def concurrency(self, transport: Wire) -> int:
-        """Most requests in flight at once over this wire (streams over HTTP/2)."""
-        usual = {"v1": 1000, "xmpp": self.xmpp_connections * 100}.get(transport, 64)
+    def concurrency(self, carrier: str) -> int:
+        """Most requests in flight at once, by what carries them: a wire; `v1-h2` is `v1` over HTTP/2 (streams)."""
+        usual = {"v1-h2": 1000, "v1": 320, "xmpp": self.xmpp_connections * 100}.get(carrier, 64)
         return self.max_concurrent_requests or usual
 
 

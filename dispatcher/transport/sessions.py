@@ -19,8 +19,11 @@ from dispatcher.transport.http2_pool import Http2Pool
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
 
-MOST_REQUESTS = 1125
-"""Single requests of a worker over HTTP/1.1, each of which takes a connection: 1,000 for a project that is alone."""
+MOST_REQUESTS = 360
+"""Single requests of a worker over HTTP/1.1: 320 for a project that is alone, at 40 ms to the server what a core can send.
+
+Each takes a connection, which under TLS keeps 66 kB (OpenSSL and uvloop, measured).
+"""
 
 MOST_STREAMS = 3375
 """Requests of a worker over HTTP/2: 3,000 for a project that is alone. 34 connections of 100 streams: at 50 ms to the

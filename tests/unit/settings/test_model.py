@@ -87,7 +87,8 @@ def test_every_default_is_a_value_that_an_operator_could_have_written():
 
 def test_without_a_number_the_concurrency_follows_the_transport():
     assert Settings.load(None, {}).concurrency("batch") == 64
-    assert Settings.load(None, {}).concurrency("v1") == 1000
+    assert Settings.load(None, {}).concurrency("v1") == 320
+    assert Settings.load(None, {}).concurrency("v1-h2") == 1000
     assert Settings.load(None, {"DISPATCHER_MAX_CONCURRENT_REQUESTS": "7"}).concurrency("v1") == 7
 
 
