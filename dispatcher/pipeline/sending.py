@@ -147,8 +147,11 @@ class Sending:
         return None if turn is None else ready[turn]
 
     def _wanted(self, project: Project, batch: Batch) -> int:
-        """Request slots that `batch` can use: as many as it has requests, and no more than the project may have."""
-        most = project.concurrency.limit
+        """Request slots that `batch` can use: as many as it has requests, and no more than half of the project's.
+
+        It keeps them until its last answer, which may take as long as a request may: others must not wait for that.
+        """
+        most = -(-project.concurrency.limit // 2)
         if batch.broadcast:
             most = min(most, project.settings.topic_concurrency)
         return min(project.transport.requests(batch), most)
@@ -163,9 +166,9 @@ class Sending:
         concurrency, wanted = project.concurrency, self._wanted(project, batch)
         if batch.broadcast and project.broadcasts + wanted > project.settings.topic_concurrency:
             return 0
-        if concurrency.running == 0:
-            return min(wanted, concurrency.reach)
         free = concurrency.free(high=batch.stream == "high")
+        if concurrency.running == 0:
+            return min(wanted, max(1, free))
         if wanted <= free:
             return wanted
         return free if 2 * free >= wanted and not batch.broadcast else 0

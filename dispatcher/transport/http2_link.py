@@ -103,8 +103,9 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def _rested(self) -> bool:
-        """Unused, and not heard of for so long that it may have died unnoticed."""
-        return not self._calls and self._loop.time() - self._heard > self._patience.rest_s
+        """Not heard of for so long that it may have died unnoticed: unused, or asked as often as it may be."""
+        unsure = not self._calls or self._pings >= PINGS
+        return unsure and self._loop.time() - self._heard > self._patience.rest_s
 
     @property
     def retired(self) -> bool:

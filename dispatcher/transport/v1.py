@@ -15,6 +15,9 @@ from dispatcher.transport.wire import MaySend, Observe, Timeouts, always
 MOST_ANSWER_BYTES = 256 << 10
 """Far above the largest error with all its details."""
 
+MOST_AT_ONCE = 16
+"""Requests at once of a batch that was to go over HTTP/2: it was granted streams, and each would be a connection."""
+
 
 class V1Transport:
     """Messages as single requests to `POST {endpoint}/v1/projects/{project}/messages:send`.
@@ -67,7 +70,8 @@ class V1Transport:
                 if response.error is not None and response.error.fate is Fate.NOT_SENT
             ]
             again = batch.subset(unsent)
-            answers = await self._send_over_http11(again, access_token, now, at_once, may_send)
+            most = min(at_once, MOST_AT_ONCE)
+            answers = await self._send_over_http11(again, access_token, now, most, may_send)
             for number, response in zip(unsent, answers, strict=True):
                 responses[number] = response
         return responses

@@ -244,7 +244,7 @@ async def test_a_bad_platform_key_of_a_tenth_leaves_the_others_at_full_rate(wire
     await desk.until(lambda: _waits(desk, 300))
     # Full rate: no pause, no halved concurrency, each token asked once.
     assert not await paused(desk)
-    most = 64 if wire == "batch" else 1000
+    most = 64 if wire == "batch" else 320
     assert await worker.face.metric("concurrency_limit", project=desk.project) == most
     assert len(emulator.arrivals()) == 3000
     now = await desk.now()

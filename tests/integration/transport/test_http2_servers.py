@@ -10,7 +10,7 @@ from dispatcher.model import Fate
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
-from dispatcher.transport.v1 import V1Transport
+from dispatcher.transport.v1 import MOST_AT_ONCE, V1Transport
 from dispatcher.transport.wire import Timeouts
 
 NAME = "projects/demo/messages/0:1"
@@ -119,11 +119,13 @@ async def test_nginx_without_http2_is_spoken_to_over_http1(nginx, pool, batch_of
         transport = pool(nginx.url)
         async with Session(Route(ca_file=str(certificate.cert))) as session:
             v1 = V1Transport(session, nginx.url, Timeouts(), observe, transport)
-            for _ in range(2):
-                assert fates(await send(v1, batch_of(*"abc"))) == {"accepted": 3}
-            assert (transport.pool.opened, transport.lacks_http2()) == (0, True)
-            assert session.connections > 0
-    assert SEEN == {("v1", 200): 6}
+            assert v1.carrier == "v1-h2"
+            assert fates(await send(v1, batch_of(*map(str, range(100))))) == {"accepted": 100}
+            assert (transport.pool.opened, transport.lacks_http2(), v1.carrier) == (0, True, "v1")
+            # It was granted streams, and each would be a connection.
+            assert 0 < session.connections <= MOST_AT_ONCE
+            assert fates(await send(v1, batch_of(*"abc"))) == {"accepted": 3}
+    assert SEEN == {("v1", 200): 103}
 
 
 async def test_nginx_without_http2_gets_nothing_where_only_http2_will_do(nginx, pool, batch_of) -> None:

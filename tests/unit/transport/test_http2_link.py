@@ -135,6 +135,20 @@ async def test_silent_with_requests_under_way_it_is_asked_has_no_room_and_is_giv
     assert fates(call) == [Fate.UNKNOWN] * 2
 
 
+async def test_asked_as_often_as_it_may_be_it_takes_nothing_new_in_silence(wire) -> None:
+    start(wire, 1)
+    for _ in range(PINGS):
+        pass_by(wire, SILENCE_S + 1)
+        wire.link._look()
+        wire.speak()
+    assert (wire.pings, wire.link.room) == (PINGS, 9)
+    pass_by(wire, REST_S + 1)
+    wire.link._look()
+    assert (wire.pings, wire.link.room, wire.link.wake(), wire.link.retired) == (PINGS, 0, 0, False)
+    wire.answer(*wire.whole)
+    assert wire.link.room == 10
+
+
 async def test_past_its_age_it_takes_nothing_new_and_closes_after_the_last_answer(wire) -> None:
     call = start(wire, 2)
     wire.link._old_at -= 2 * Patience().age_s
