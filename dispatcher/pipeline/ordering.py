@@ -133,11 +133,4 @@ def part_of(batch: Batch, jobs: list[Job]) -> Batch:
 
 def unsent_batch(project: Project, stream: Stream, jobs: list[Job], epoch: int) -> Batch:
     """Jobs that go to settling without a send, as a batch."""
-    return Batch(
-        project.id,
-        stream,
-        jobs,
-        size=sum(len(job.values) or 1 for job in jobs),
-        nbytes=sum(job.nbytes for job in jobs),
-        epoch=epoch,
-    )
+    return part_of(Batch(project.id, stream, [], size=0, nbytes=0, epoch=epoch), jobs)

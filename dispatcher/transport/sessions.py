@@ -20,7 +20,7 @@ from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
 
 MOST_REQUESTS = 360
-"""Single requests of a worker over HTTP/1.1: 320 for a project that is alone, at 40 ms to the server what a core can send.
+"""Single requests of a worker over HTTP/1.1: 320 for a project that is alone.
 
 Each takes a connection, which under TLS keeps 66 kB (OpenSSL and uvloop, measured).
 """
