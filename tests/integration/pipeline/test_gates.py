@@ -7,23 +7,18 @@ own process is counted in test_gates_python.py.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 import redis.asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, StreamEnded
 from h2.settings import SettingCodes
+from harness.certificates import Authority
 
 from dispatcher.protocol.batch_server import SubAnswer, encode_response
 from dispatcher.queue.embedded import EmbeddedRedis
@@ -160,40 +155,15 @@ class Connection(asyncio.Protocol):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and certificate of a server on loopback, which is its own authority, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
-async def fcm(certificate: Path) -> AsyncIterator[Server]:
+async def fcm(authority: Authority) -> AsyncIterator[Server]:
     made = Server()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(*authority.sign("server"))
     context.set_alpn_protocols(["h2", "http/1.1"])
     loop = asyncio.get_running_loop()
     listening = await loop.create_server(lambda: Connection(made), "127.0.0.1", 0, ssl=context)
@@ -210,14 +180,14 @@ def server() -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-async def served(serve, desk, fcm: Server, certificate: Path):
+async def served(serve, desk, fcm: Server, authority: Authority):
     """`await served("v1-h2")`: a worker with its default settings, and all messages in its lane."""
 
     async def start(wire: str, **settings: object):
         transport, _, version = wire.partition("-h")
         return await serve(
             transport=transport, http_version={"1": "1.1", "2": "2"}.get(version), fcm_endpoint=fcm.url,
-            ca_file=certificate, credentials="none", projects=desk.project, **{"linger_ms": None} | settings,
+            ca_file=authority.ca, credentials="none", projects=desk.project, **{"linger_ms": None} | settings,
         )  # fmt: skip
 
     for first in range(0, MESSAGES, 1000):
