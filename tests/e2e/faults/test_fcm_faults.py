@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from functools import partial
 
 import pytest
 from harness.ledger import read_outcomes, repeated_unmarked
-from harness.proxy import Break, Fault
+from harness.proxy import Fault
 from harness.stage import Stage
 from harness.waiting import until
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -160,8 +159,7 @@ async def test_an_http2_connection_that_went_half_open(make_stage, close):
     await stage.produce(1000)
     await stage.settled()
     await stage.emulator.script(latency=0.1)
-    around = partial(stage.held_still, "half-open connection of", worker)
-    place = worker.fcm.break_off(Break(stage.random.randrange(20_000), "down", "silence", around=around))
+    place = stage.half_open_somewhere(worker, worker.fcm, 20_000)
     await stage.produce(1000)
     await until(place.hit.is_set, what="the connection fell silent")
     await stage.settled()

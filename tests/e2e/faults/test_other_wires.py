@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import partial
 
 import pytest
 from harness.devices import Devices
 from harness.jobs import PROJECT, errand, to_group
 from harness.ledger import read_outcomes, repeated_unmarked
 from harness.processes import WorkerProcess
-from harness.proxy import Break, Fault
+from harness.proxy import Fault
 from harness.stage import Stage
 from harness.waiting import pass_time, until
 
@@ -96,8 +95,7 @@ async def test_an_xmpp_connection_that_went_half_open(stage: Stage, close):
     await stage.produce(1000)
     await stage.settled()
     await stage.emulator.script(latency=0.1)
-    around = partial(stage.held_still, "half-open connection of", worker)
-    place = worker.xmpp.break_off(Break(stage.random.randrange(20_000), "down", "silence", around=around))
+    place = stage.half_open_somewhere(worker, worker.xmpp, 20_000)
     await stage.produce(1000)
     await until(place.hit.is_set, what="the connection fell silent")
     await stage.settled()

@@ -287,6 +287,11 @@ class Stage(Producing):
         place = Break(after, dice.choice(["up", "down"]), dice.choice(["close", "reset"]), around=around)
         return proxy.break_off(place)
 
+    def half_open_somewhere(self, worker: WorkerProcess, proxy: Proxy, most: int) -> Break:
+        """Some connection of this worker brings no more answers after so many bytes at most, and stays open."""
+        around = functools.partial(self.held_still, "half-open connection of", worker)
+        return proxy.break_off(Break(self.random.randrange(most), "down", "silence", around=around))
+
     # The queue from outside
 
     async def unsettled(self, project: str, consumer: str) -> list[Message]:
