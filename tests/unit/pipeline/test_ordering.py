@@ -95,9 +95,12 @@ ORDERS = st.builds(
 )
 
 
+SESSION = Session()  # one for all examples: it reads the system's certificates
+
+
 def project() -> Project:
     settings = Settings.load(None, {}).project("p")
-    wire = V1Transport(Session(), settings.fcm_endpoint, Timeouts(15, 60), lambda *_: None)
+    wire = V1Transport(SESSION, settings.fcm_endpoint, Timeouts(15, 60), lambda *_: None)
     return Project(settings, wire, StaticToken(), Errands(wire, StaticToken(), 1000))
 
 
