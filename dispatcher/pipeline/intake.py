@@ -45,7 +45,7 @@ BLOCK_MS = 250
 """How long the listener waits at a time: it learns of newly quiet streams, of pauses and of a drain after that."""
 
 POLL_S = 0.005
-"""How long the reader lets a stream rest that it has just emptied, so that a trickle comes in handfuls.
+"""From one read that empties a stream to the reader's next of it: a trickle comes in handfuls.
 
 The same whatever it gave: whoever rested for less where more came would take ever more of it from the other workers.
 """
@@ -283,7 +283,7 @@ class Intake:
                     entries = await self._queue.read(project.id, stream, count)
                     self._succeeded()
                     if len(entries) < count:
-                        self._rest_until[key] = loop.time() + POLL_S
+                        self._rest_until[key] = now + POLL_S
                         if not entries:
                             self._quiet.add(key)
                     entries = self._settling.recall.unheld(loop.time(), project.held[stream], entries)
