@@ -32,6 +32,8 @@ from stage import GROUP, HERE, aside, delayed, enqueue, memory_mb, server, settl
 from dispatcher.queue.embedded import EmbeddedRedis
 
 WIRES = ("bare", "batch", "v1", "v1-h2")
+GROUPS = (("bare", "batch"), ("v1",), ("v1-h2",))
+"""What is compared with each other."""
 JOBS = (10_000, 100_000, 1_000_000)
 LATENCIES_MS = (50.0, 200.0)
 MANY = 20
@@ -90,28 +92,31 @@ def run_bare(redis_url: str, endpoint: str, jobs: int) -> Figures:
 def cases(wires: list[str], jobs: list[int], latencies: list[float], projects: list[int]) -> list[Case]:
     """Backlogs at no latency and one project; many projects, and latency, each at the middle backlog.
 
-    What is going to be compared is measured close together: the bare loop beside batch at each backlog, all backlogs
-    of a wire in a row, and many projects right after one project with as many jobs.
+    What is going to be compared is measured close together: the bare loop beside batch at each backlog, the largest
+    backlog of a wire after the smallest, and many projects right after one project with as many jobs.
     """
     middle = sorted(jobs)[len(jobs) // 2]
     found = []
-    for group in (("bare", "batch"), ("v1",), ("v1-h2",)):
+    for group in GROUPS:
         chosen = [wire for wire in group if wire in wires]
         workers = [wire for wire in chosen if wire != "bare"]
-        for count in jobs:
+        for count in sorted(jobs, key=lambda count: (count == middle, count)):
             found += [Case(wire, count) for wire in chosen]
-            if count == middle:
-                found += [Case(wire, count, 0.0, crowd) for crowd in projects for wire in workers]
+        found += [Case(wire, middle, 0.0, crowd) for crowd in projects for wire in workers]
         found += [Case(wire, middle, latency) for latency in latencies for wire in workers]
     return found
 
 
+def _place(case: Case) -> tuple[float, ...]:
+    """Where a case stands in the table."""
+    wires = [group for group, members in enumerate(GROUPS) if case.wire in members]
+    return (*wires, case.latency_ms, case.jobs, case.projects, WIRES.index(case.wire))
+
+
 def measured_of(case: Case, most: int) -> int:
     """Messages that count: all, but where one takes so long that a part has to do."""
-    # As many as of what it is compared with, the smallest backlog or one project: each request in flight costs a handshake,
-    # and each project a beginning.
     if case.wire == "v1":
-        most = min(most, 50_000 if case.jobs == JOBS[1] and not case.latency_ms else 10_000)
+        most = min(most, 10_000 if case.latency_ms else 50_000)
     if case.wire == "v1-h2" and case.latency_ms:
         most = min(most, 50_000)
     return min(case.jobs, most)
@@ -182,7 +187,7 @@ def main() -> None:
             **{key: round(statistics.median(figures[key] for figures in found), 3) for key in found[0]},
             "each": {key: [round(figures[key], 3) for figures in found] for key in COMPARED},
         }
-        for case, found in rounds.items()
+        for case, found in sorted(rounds.items(), key=lambda item: _place(item[0]))
     ]
     if not asked.dry:
         results.save("pipeline", {"rows": rows}, quick=asked.quick)
