@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,7 @@ import aiohttp
 import aiohttp.abc
 import msgspec
 from aiohttp.http_writer import StreamWriter
+from multidict import CIMultiDict
 from yarl import URL
 
 from dispatcher.errors import untie
@@ -92,7 +93,6 @@ class Session:
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # nothing compressed is asked for
-            skip_auto_headers=("Accept", "User-Agent", "Content-Type"),
             headers={"Accept-Encoding": "identity"},
             # Without its login, because aiohttp's errors show the URL.
             proxy=self._route.proxy_address or None,
@@ -290,12 +290,20 @@ class _Body(aiohttp.Payload):
         await writer.write(self._value)
 
 
+_NOT_ADDED = CIMultiDict[None]({"Accept": None, "User-Agent": None, "Content-Type": None})
+"""Headers that aiohttp adds to requests without them, but not to ours."""
+
+
 class _Request(aiohttp.ClientRequest):
     """A request that is not put on a connection with something left over from the last one.
 
     Bytes that came in while a connection was idle (a second answer to its last request) would be read as the
     answer to this one: somebody else's answer, and perhaps a live token deleted.
     """
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002 - aiohttp's own
+        """Add no headers (called by aiohttp, which sorts, copies and merges names to come to that, once a request)."""
+        self._skip_auto_headers = _NOT_ADDED
 
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Send the request (called by aiohttp, which closes the connection if this raises)."""

@@ -49,6 +49,18 @@ async def test_an_answer_comes_whole_with_the_headers_that_count(session, serve,
     }
 
 
+async def test_a_request_without_a_body_brings_no_header_that_nobody_asked_for(session, serve, whole) -> None:
+    async with serve(lambda it: it.say(whole(b"[1]"))) as peer:
+        await session.request("GET", f"{peer.url}/x", b"", {"Authorization": "key=k"}, LONG, most=MOST)
+    head = peer.exchanges[0].head.lower().split(b"\r\n")
+    assert {line.partition(b":")[0] for line in head[1:] if line} == {
+        b"host",
+        b"authorization",
+        b"content-length",
+        b"accept-encoding",
+    }
+
+
 async def test_connections_are_kept_and_counted(session, serve, whole) -> None:
     async with serve(lambda it: it.say(whole())) as peer:
         for _ in range(5):
