@@ -30,7 +30,7 @@ GOODBYE_S = 1.0
 """At the end of the worker, for connections to be closed in good order."""
 
 HTTP11_FOR_S = 600.0
-"""How long it is believed that a server has no HTTP/2."""
+"""How long it is believed that a server has no HTTP/2; then it is asked again, beside what goes over HTTP/1.1."""
 
 
 class Http2Pool:
@@ -67,13 +67,17 @@ class Http2Pool:
         # Streams of open connections that nobody uses, and what each project uses; by its headers, which are its own.
         self._left = 0
         self._used: Counter[int] = Counter()
-        self._http11_until = 0.0
+        # Whether the server has no HTTP/2, and the timer that asks it again.
+        self._http11 = False
+        self._asking: asyncio.TimerHandle | None = None
         self._cut_off = False
         self.opened = 0
 
     async def aclose(self) -> None:
         """Close the connections; batches under way end as at `cut_off`."""
         self.cut_off()
+        if self._asking is not None:
+            self._asking.cancel()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
@@ -94,7 +98,7 @@ class Http2Pool:
 
     def lacks_http2(self) -> bool:
         """The server has no HTTP/2, as far as is known, and another way will do."""
-        return not self._only and asyncio.get_running_loop().time() < self._http11_until
+        return self._http11
 
     def cut_off(self) -> None:
         """Stop waiting for answers, now and for good: the end of a drain.
@@ -222,7 +226,10 @@ class Http2Pool:
         # Those that end do not count, lest nothing moves until they have; but a server that ends each at once
         # must not make us pile them up.
         if sum(not link.retired for link in self._links) < self._most_links():
-            self._opening = asyncio.get_running_loop().create_task(self._open(), name="http2 connect")
+            self._start_opening()
+
+    def _start_opening(self) -> None:
+        self._opening = asyncio.get_running_loop().create_task(self._open(), name="http2 connect")
 
     async def _open(self) -> None:
         """Open one connection; if none is to be had at all, tell those who wait."""
@@ -237,7 +244,10 @@ class Http2Pool:
                 self._refuse_waiting(f"not sent: {why}")
             else:
                 rest_s = REST_S
+            if self._http11:
+                self._ask_later()
         else:
+            self._http11 = False
             self.opened += 1
             self._links.append(link)
             self._pump()
@@ -246,8 +256,22 @@ class Http2Pool:
         self._pump()
 
     def _no_http2(self) -> None:
-        self._http11_until = asyncio.get_running_loop().time() + HTTP11_FOR_S
+        if not self._only:
+            self._http11 = True
+            self._ask_later()
         self._refuse_waiting("not sent: the server does not speak HTTP/2")
+
+    def _ask_later(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = asyncio.get_running_loop().call_later(HTTP11_FOR_S, self._ask_again)
+
+    def _ask_again(self) -> None:
+        """Whether the server has HTTP/2 by now: a connection with nothing to do, used from then on."""
+        if self._opening is not None:
+            self._ask_later()
+        elif not self._cut_off:
+            self._start_opening()
 
     def _refuse_waiting(self, reason: str) -> None:
         for call in list(self._running):

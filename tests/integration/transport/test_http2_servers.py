@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.model import Fate
+from dispatcher.transport import http2_pool
 from dispatcher.transport.http2 import Http2Transport
 from dispatcher.transport.route import Route
 from dispatcher.transport.session import Session
@@ -126,6 +127,35 @@ async def test_nginx_without_http2_is_spoken_to_over_http1(nginx, pool, batch_of
             assert 0 < session.connections <= MOST_AT_ONCE
             assert fates(await send(v1, batch_of(*"abc"))) == {"accepted": 3}
     assert SEEN == {("v1", 200): 103}
+
+
+async def test_nginx_that_has_http2_later_is_asked_beside_the_messages(
+    nginx, pool, batch_of, certificate, monkeypatch
+) -> None:
+    monkeypatch.setattr(http2_pool, "HTTP11_FOR_S", 0.05)
+    async with Session(Route(ca_file=str(certificate.cert))) as session:
+        with nginx(listen="ssl"):
+            transport = pool(nginx.url)
+            v1 = V1Transport(session, nginx.url, Timeouts(), observe, transport)
+            assert fates(await send(v1, batch_of("a"))) == {"accepted": 1}
+            asked = transport.pool._asking
+            async with asyncio.timeout(20):  # it is asked, and says no, and is going to be asked again
+                while transport.pool._asking is asked:
+                    assert v1.carrier == "v1"
+                    assert fates(await send(v1, batch_of("a"))) == {"accepted": 1}
+        # Nobody is there: that tells nothing.
+        async with asyncio.timeout(20):
+            asked = transport.pool._asking
+            while transport.pool._asking is asked:
+                assert v1.carrier == "v1"
+                await asyncio.sleep(0)
+        with nginx(listen="ssl http2"):
+            async with asyncio.timeout(20):
+                while v1.carrier == "v1":
+                    assert fates(await send(v1, batch_of("a"))) == {"accepted": 1}
+            assert fates(await send(v1, batch_of(*"abc"))) == {"accepted": 3}
+            assert (transport.pool.opened, transport.pool.connections) == (1, 1)
+    assert {status for _, status in SEEN} == {200}
 
 
 async def test_nginx_without_http2_gets_nothing_where_only_http2_will_do(nginx, pool, batch_of) -> None:
