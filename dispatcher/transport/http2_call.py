@@ -24,8 +24,8 @@ server that refuses every stream must not be asked for ever."""
 class Carrier(Protocol):
     """What a message goes out on."""
 
-    def abandon(self, stream: int) -> Fate | None:
-        """Give a request up; what is known of it."""
+    def abandon(self, stream: int, reason: str) -> Answered | Failed:
+        """Give a request up, and say what is known of it."""
         ...
 
 
@@ -127,8 +127,11 @@ class Call:
         for number, request in list(self._under_way.items()):
             if request.started > before:
                 break
-            fate = request.carrier.abandon(request.stream) or Fate.UNKNOWN
-            self._end(number, SendResponse(error=SendError(fate, reason=reason)), 0, now)
+            known = request.carrier.abandon(request.stream, reason)
+            if isinstance(known, Answered):
+                self.answered(number, known, now)
+            else:
+                self._end(number, SendResponse(error=SendError(known.fate, reason=reason)), 0, now)
 
     def refuse_waiting(self, reason: str) -> None:
         """What is not on a connection stays unsent."""

@@ -11,12 +11,16 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import msgspec
+from aiohappyeyeballs import start_connection
 
 from dispatcher.transport.http2_link import Link
 from dispatcher.transport.route import Route
 
 CONNECT_TIMEOUT_S = 10.0
 """For all of it, the server's SETTINGS included. FCM's guide: 5 to 10 s."""
+
+NEXT_ADDRESS_S = 0.25
+"""An address of a name that has not answered by then gets company (RFC 8305, 5)."""
 
 MOST_PROXY_HEAD = 16_384
 """Bytes of a proxy's answer to CONNECT."""
@@ -65,12 +69,14 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
     """
     limit = asyncio.timeout(CONNECT_TIMEOUT_S)
     link: Link | None = None
+    joined = False
     try:
         async with limit:
             link = await _open(place, new_link)
             if reason := await link.ready:
+                if link.http11:
+                    raise Http11Only
                 raise ConnectionError(reason)
-            return link
     except ssl.SSLCertVerificationError as error:
         raise ConnectionError(
             f"the certificate of {place.host}:{place.port} is not trusted ({error.verify_message}); see DISPATCHER_CA_FILE"
@@ -86,27 +92,28 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
         what = "connection" if link is None else "SETTINGS of HTTP/2"
         how = f" through the proxy {place.route.proxy_address}" if place.route.proxy else ""
         raise TimeoutError(f"no {what}{how} within {CONNECT_TIMEOUT_S:g} s") from None
+    else:
+        joined = True
+        return link
     finally:
-        if link is not None and not (link.ready.done() and not link.ready.cancelled()):
-            link.abort("given up")
+        if link is not None and not joined:
+            link.abort("given up")  # whatever it is by now: nobody else has it
 
 
 async def _open(place: Place, new_link: Callable[[], Link]) -> Link:
     loop = asyncio.get_running_loop()
     name = place.host if place.tls is not None else None
-    if not place.route.proxy:
-        transport, link = await loop.create_connection(
-            new_link, place.host, place.port, ssl=place.tls, server_hostname=name
-        )
+    if place.route.proxy:
+        joined = await _through_proxy(place)
     else:
-        through = await _through_proxy(place)
-        try:
-            transport, link = await loop.create_connection(
-                new_link, sock=through, ssl=place.tls, server_hostname=name
-            )
-        except BaseException:
-            through.close()
-            raise
+        joined = await _reach(place.host, place.port)
+    try:
+        transport, link = await loop.create_connection(
+            new_link, sock=joined, ssl=place.tls, server_hostname=name
+        )
+    except BaseException:
+        joined.close()
+        raise
     chosen = transport.get_extra_info("ssl_object")
     if chosen is not None and chosen.selected_alpn_protocol() != "h2":
         link.abort("no HTTP/2")
@@ -115,35 +122,34 @@ async def _open(place: Place, new_link: Callable[[], Link]) -> Link:
     return link
 
 
+async def _reach(host: str, port: int) -> socket.socket:
+    """A socket to the first address of a name that takes it: one that is silent must not use up the time of the others.
+
+    Raises:
+        OSError: none of them takes it.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1)
+
+
 async def _through_proxy(place: Place) -> socket.socket:
     """A socket that a proxy has joined to the server (RFC 9110, 9.3.6).
 
     Raises:
         OSError: the proxy cannot be reached, or refuses. Never says the password.
     """
-    loop = asyncio.get_running_loop()
     url = urlsplit(place.route.proxy_address)
-    found = await loop.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in found:
-        joined = socket.socket(family, kind, protocol)
-        joined.setblocking(False)  # noqa: FBT003 - the socket's own signature
-        try:
-            await loop.sock_connect(joined, address)
-        except OSError as error:
-            joined.close()
-            failure = error
-            continue
-        except BaseException:
-            joined.close()
-            raise
-        try:
-            await _ask_proxy(joined, place)
-        except BaseException:
-            joined.close()
-            raise
-        return joined
-    raise ConnectionError(f"cannot reach the proxy {place.route.proxy_address}: {failure}")
+    try:
+        joined = await _reach(url.hostname or "", url.port or 80)
+    except OSError as error:
+        raise ConnectionError(f"cannot reach the proxy {place.route.proxy_address}: {error}") from None
+    try:
+        await _ask_proxy(joined, place)
+    except BaseException:
+        joined.close()
+        raise
+    return joined
 
 
 async def _ask_proxy(joined: socket.socket, place: Place) -> None:

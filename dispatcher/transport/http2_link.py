@@ -153,10 +153,10 @@ class Link(asyncio.BufferedProtocol):
         if self._transport is not None and (data := self._core.take()):
             self._transport.write(data)
 
-    def abandon(self, stream: int) -> Fate | None:
-        """Give a request up; `flush` tells the server."""
+    def abandon(self, stream: int, reason: str) -> Answered | Failed:
+        """Give a request up, and say what is known of it; `flush` tells the server."""
         self._calls.pop(stream, None)
-        return self._core.cancel(stream)
+        return self._core.cancel(stream, reason) or Failed(stream, Fate.UNKNOWN, reason)
 
     def close(self, reason: str = "closed") -> None:
         """Say goodbye and hang up; what is under way is of unknown fate."""
@@ -220,8 +220,12 @@ class Link(asyncio.BufferedProtocol):
         for stream in self._core.blocked:
             found = self._calls.get(stream)
             if found is not None and not found[0].may_send():
-                fate = self.abandon(stream) or Fate.UNKNOWN
-                found[0].failed(found[1], Failed(stream, fate, "not sent: the lease ran out"), now)
+                call, number = found
+                known = self.abandon(stream, "not sent: the lease ran out")
+                if isinstance(known, Answered):
+                    call.answered(number, known, now)
+                else:
+                    call.failed(number, known, now)
 
     def _handle(self, events: list[Event], now: float) -> None:
         calls = self._calls

@@ -132,6 +132,7 @@ class Http2Pool:
             if not call.done.done():
                 call.refuse_waiting("cancelled")
                 self._expire(call, loop.time(), "cancelled", loop.time())
+                self._pump()
 
     async def _wait(self, call: Call, timeout_s: float) -> None:
         """Until every message has its response; each request has as long, and so has the wait for a connection."""

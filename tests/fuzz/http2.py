@@ -59,9 +59,9 @@ class Client:
                 self._allowed += 17
         else:
             open_before = act in self.connection._streams.open
-            fate = self.connection.cancel(act)
-            assert (fate is not None) is open_before
-            if fate is not None:
+            known = self.connection.cancel(act, "given up")
+            assert (known is not None) is open_before
+            if known is not None:
                 self.given_up.add(act)
                 self._allowed += 13
         self._sent()

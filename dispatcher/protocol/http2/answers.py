@@ -59,7 +59,6 @@ class Answers:
         state = streams.open.get(number)
         if state is None:
             streams.bear(number)
-            self._reopen()
             return
         if flags & frames.PADDED:
             payload = unpadded(payload)
@@ -68,23 +67,22 @@ class Answers:
         if not state.status:
             streams.fail(number, state, ErrorCode.PROTOCOL_ERROR, "data before the headers of the answer")
         elif state.size > STREAM_WINDOW:
-            streams.fail(number, state, ErrorCode.FLOW_CONTROL_ERROR, "the answer is too large")
+            streams.fail(number, state, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream's window")
         elif flags & frames.END_STREAM:
             if state.body is not None:
                 state.body += payload
                 payload = bytes(state.body)
             streams.finish(number, state, payload, _cut_short(state.headers, payload))
-            if self._received > CONNECTION_WINDOW // 2:
-                self._reopen()
-            return
         elif payload:
             if state.body is None:
                 state.body = bytearray()
             state.body += payload
+            if state.size == STREAM_WINDOW:
+                # It could wait for a window only: what came of it is told now, and not after the timeout.
+                streams.give_up(number, state, f"more than {STREAM_WINDOW >> 10} KiB")
             streams.progress()
         else:
             streams.spend("DATA frames with nothing in them")
-        self._reopen()
 
     def on_headers(self, number: int, flags: int, payload: bytes) -> None:
         """HEADERS (6.2).
@@ -151,8 +149,11 @@ class Answers:
         else:
             streams.spend("interim answers")
 
-    def _reopen(self) -> None:
-        """Give the connection's window back, as far as answers are whole."""
+    def reopen(self) -> None:
+        """Give the connection's window back, as far as answers are over.
+
+        However they ended, and whatever the peer sent last: with the window used up it may have nothing more to send.
+        """
         free = self._received - self._streams.held
         if free > CONNECTION_WINDOW // 2:
             self._received -= free

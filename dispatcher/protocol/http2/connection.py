@@ -13,7 +13,7 @@ from dispatcher.protocol.http2.answers import CONNECTION_WINDOW, STREAM_WINDOW, 
 from dispatcher.protocol.http2.frames import ErrorCode, PeerError, Setting
 from dispatcher.protocol.http2.headers import MAX_HEADER_LIST, Header
 from dispatcher.protocol.http2.requests import Requests
-from dispatcher.protocol.http2.streams import Closed, Event, Streams
+from dispatcher.protocol.http2.streams import Answered, Closed, Event, Failed, Streams
 
 USUAL_STREAMS = 100
 """Streams at once on a connection whose SETTINGS leave it open: Google's limit; more ends in GOAWAY (quota notes, 6)."""
@@ -81,6 +81,8 @@ class Connection:
 
     def take(self) -> bytes:
         """What is to be sent, in order; b"" if nothing is."""
+        if not self.closed:
+            self._answers.reopen()
         out = self._streams.out
         data = b"".join(out)
         out.clear()
@@ -101,13 +103,13 @@ class Connection:
             self.draining = True  # 5.1.1: ids are not used twice
         return number
 
-    def cancel(self, stream: int) -> Fate | None:
+    def cancel(self, stream: int, reason: str) -> Answered | Failed | None:
         """Give a request up; nothing more is told of it.
 
         Returns:
-            What is known of it; None: it is not under way.
+            What is known of it, with the reason; None: it is not under way.
         """
-        return self._streams.cancel(stream)
+        return self._streams.cancel(stream, reason)
 
     def ping(self) -> None:
         """Ask for a sign of life (6.7)."""

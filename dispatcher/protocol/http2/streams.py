@@ -12,6 +12,9 @@ from dispatcher.protocol.http2.headers import Header
 PATIENCE = 1000
 """Frames between two signs of progress that cost their sender nothing, past which a peer is a flood (10.5)."""
 
+EACH = 8
+"""Such frames that are borne on top for each open request."""
+
 LATE = 8
 """Such frames that are borne on top for each stream that we reset: its answer may be on the way, in a few frames."""
 
@@ -99,12 +102,14 @@ class Streams:
         self._late = 0
 
     def spend(self, what: str) -> None:
-        """Bear with one more frame that brings nothing forward.
+        """Bear with one more frame that brings nothing forward; with a few more for each open request.
+
+        A server may give every window back frame by frame, and say nothing else until its answers are ready.
 
         Raises:
             PeerError: ENHANCE_YOUR_CALM, there were too many.
         """
-        if self._spent < PATIENCE:
+        if self._spent < PATIENCE + EACH * len(self.open):
             self._spent += 1
         elif self._late:
             self._late -= 1
@@ -151,23 +156,30 @@ class Streams:
         self._reset(number, code)
         self.lose(number, state, Fate.UNKNOWN, f"the server broke HTTP/2: {reason}")
 
+    def give_up(self, number: int, state: Stream, reason: str) -> None:
+        """An answer of which no more is wanted."""
+        self._reset(number, ErrorCode.CANCEL)
+        self.lose(number, state, Fate.UNKNOWN, reason)
+
     def lose(self, number: int, state: Stream, fate: Fate, reason: str) -> None:
         """A stream ends before its answer does."""
-        self._drop(number, state)
-        if state.status:
-            body = bytes(state.body) if state.body is not None else b""
-            self.events.append(Answered(number, state.status, state.headers, body, reason))
-        else:
-            self.events.append(Failed(number, self.fate(state, fate), reason))
+        self.events.append(self._end(number, state, fate, reason))
 
-    def cancel(self, number: int) -> Fate | None:
-        """Give a request up; None: it is not open."""
+    def cancel(self, number: int, reason: str) -> Answered | Failed | None:
+        """Give a request up; what is known of it, None: it is not open."""
         state = self.open.get(number)
         if state is None:
             return None
-        self._drop(number, state)
         self._reset(number, ErrorCode.CANCEL)
-        return self.fate(state, Fate.UNKNOWN)
+        return self._end(number, state, Fate.UNKNOWN, reason)
+
+    def _end(self, number: int, state: Stream, fate: Fate, reason: str) -> Answered | Failed:
+        """As much of the answer as came, for its status alone may say it all; or what is known without."""
+        self._drop(number, state)
+        if not state.status:
+            return Failed(number, self.fate(state, fate), reason)
+        body = bytes(state.body) if state.body is not None else b""
+        return Answered(number, state.status, state.headers, body, reason)
 
     def _reset(self, number: int, code: ErrorCode) -> None:
         self.out.append(frames.rst_stream(number, code))

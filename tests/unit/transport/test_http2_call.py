@@ -10,15 +10,17 @@ OK = b'{"name":"projects/p/messages/1"}'
 
 
 class Wire:
-    """Takes messages; gives them up with the fate that it is told."""
+    """Takes messages; gives them up with the fate that it is told, or with a part of an answer."""
 
-    def __init__(self, fate: Fate | None = Fate.UNKNOWN) -> None:
-        self.fate = fate
+    def __init__(self, known: Fate | bytes = Fate.UNKNOWN) -> None:
+        self.known = known
         self.abandoned: list[int] = []
 
-    def abandon(self, stream: int) -> Fate | None:
+    def abandon(self, stream: int, reason: str) -> Answered | Failed:
         self.abandoned.append(stream)
-        return self.fate
+        if isinstance(self.known, bytes):
+            return Answered(stream, 200, [], self.known, reason)
+        return Failed(stream, self.known, reason)
 
 
 def call(count: int = 3, at_once: int = 10, wire: Wire | None = None, *, start: int = 0) -> Call:
@@ -73,8 +75,16 @@ async def test_room_is_what_may_be_under_way_at_once() -> None:
     assert call(1, at_once=9, start=1).room == 0
 
 
-@pytest.mark.parametrize(("known", "told"), [(Fate.NOT_SENT, Fate.NOT_SENT), (None, Fate.UNKNOWN)])
-async def test_only_what_is_overdue_is_given_up(known: Fate | None, told: Fate) -> None:
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        (Fate.NOT_SENT, Fate.NOT_SENT),
+        (Fate.UNKNOWN, Fate.UNKNOWN),
+        (OK, "accepted"),  # only its end is missing
+        (OK[:9], Fate.UNKNOWN),
+    ],
+)
+async def test_only_what_is_overdue_is_given_up(known: Fate | bytes, told: str) -> None:
     wire = Wire(known)
     made = call(4, wire=wire, start=3)
     assert made.waits_since == 100.0

@@ -104,8 +104,9 @@ class AgainstH2(RuleBasedStateMachine):
         if under_way:
             stream = data.draw(st.sampled_from(under_way))
             whole = stream in self.whole
-            fate = self.client.cancel(stream)
-            assert (fate is Fate.UNKNOWN) is (whole or stream in self.begun)
+            known = self.client.cancel(stream, "late")
+            unknown = isinstance(known, Answered) or known.fate is Fate.UNKNOWN
+            assert unknown is (whole or stream in self.begun)
             self.cancelled.add(stream)
             self.exchange()
 

@@ -9,11 +9,13 @@ from dispatcher.model import Fate
 from dispatcher.protocol.http2 import frames
 from dispatcher.protocol.http2.answers import CONNECTION_WINDOW, MAX_BLOCK, STREAM_WINDOW
 from dispatcher.protocol.http2.frames import ErrorCode
-from dispatcher.protocol.http2.streams import PATIENCE, Answered, Closed, Failed
+from dispatcher.protocol.http2.streams import EACH, PATIENCE, Answered, Closed, Failed
 
 HEADERS = ((b":method", b"POST"), (b":path", b"/"))
 END = frames.END_HEADERS | frames.END_STREAM
 OK = b"\x88"
+FLOOD = PATIENCE + 3 * EACH + 1
+"""Frames, with three requests under way."""
 
 
 def block(*headers: tuple[str, str]) -> bytes:
@@ -134,7 +136,11 @@ def test_an_answer_shorter_than_it_says_is_broken(connection, lengths: list[str]
         (head(1, block((":status", "404"), ("date", "x\t"))), ErrorCode.PROTOCOL_ERROR),
         (head(1, block((":status", "404"), ("a:b", "x"))), ErrorCode.PROTOCOL_ERROR),
         (head(1, block((":status", "٤٠٤"))), ErrorCode.PROTOCOL_ERROR),
-        (head(1) + data(1, bytes(16384)) * (STREAM_WINDOW // 16384 + 1), ErrorCode.FLOW_CONTROL_ERROR),
+        (
+            head(1) + data(1, b"x") + data(1, bytes(16384)) * (STREAM_WINDOW // 16384),
+            ErrorCode.FLOW_CONTROL_ERROR,
+        ),
+        (head(1) + data(1, bytes(16384)) * (STREAM_WINDOW // 16384), ErrorCode.CANCEL),
     ],
 )
 def test_a_broken_answer_ends_only_its_stream(connection, frames_of, wrong: bytes, code: ErrorCode) -> None:
@@ -171,12 +177,12 @@ def test_a_broken_answer_ends_only_its_stream(connection, frames_of, wrong: byte
             ErrorCode.ENHANCE_YOUR_CALM,
         ),
         (
-            head(1, flags=0) + frames.frame(frames.CONTINUATION, 0, 1) * (PATIENCE + 1),
+            head(1, flags=0) + frames.frame(frames.CONTINUATION, 0, 1) * FLOOD,
             ErrorCode.ENHANCE_YOUR_CALM,
         ),
-        (head(1) + data(1, b"") * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
-        (head(1, block((":status", "103"))) * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
-        (head(1, flags=END) + head(1) * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
+        (head(1) + data(1, b"") * FLOOD, ErrorCode.ENHANCE_YOUR_CALM),
+        (head(1, block((":status", "103"))) * FLOOD, ErrorCode.ENHANCE_YOUR_CALM),
+        (head(1, flags=END) + head(1) * FLOOD, ErrorCode.ENHANCE_YOUR_CALM),
     ],
     ids=lambda value: value.name if isinstance(value, ErrorCode) else None,
 )
@@ -192,19 +198,54 @@ def test_a_broken_rule_of_the_connection_ends_it(connection, frames_of, wrong: b
     assert connection.room == 0
 
 
+def given_back(frames_of, connection) -> int:
+    return sum(
+        int.from_bytes(payload, "big")
+        for kind, _, stream, payload in frames_of(connection.take())
+        if (kind, stream) == (frames.WINDOW_UPDATE, 0)
+    )
+
+
 def test_the_window_is_given_back_as_answers_become_whole(connect, frames_of) -> None:
-    connection = connect()
+    connection, back = connect(), 0
     for _ in range(3 * CONNECTION_WINDOW // 16_384 // 4):
         stream = connection.request(HEADERS, b"b")
         events = connection.receive(head(stream) + data(stream, bytes(16_384)) * 4)
         events += connection.receive(data(stream, b"", last=True))
         assert [type(event) for event in events] == [Answered]
-    given_back = sum(
-        int.from_bytes(payload, "big")
-        for kind, _, stream, payload in frames_of(connection.take())
-        if (kind, stream) == (frames.WINDOW_UPDATE, 0)
-    )
-    assert given_back > 2 * CONNECTION_WINDOW
+        back += given_back(frames_of, connection)
+    assert back > 2 * CONNECTION_WINDOW
+
+
+@pytest.mark.parametrize("how", ["given up", "reset", "trailers", "answered by others"])
+def test_the_window_is_given_back_however_answers_end(connect, frames_of, how: str) -> None:
+    # The peer has used it up, and cannot send DATA before it has some back.
+    connection = connect({3: 1000})
+    streams = [connection.request(HEADERS, b"b") for _ in range(CONNECTION_WINDOW // 16_384)]
+    connection.take()
+    for stream in streams:
+        assert connection.receive(head(stream) + data(stream, bytes(16_384))) == []
+        assert given_back(frames_of, connection) == 0
+    back = 0
+    for stream in streams:
+        if how == "given up":
+            connection.cancel(stream, "late")
+        elif how == "reset":
+            connection.receive(frames.rst_stream(stream, ErrorCode.INTERNAL_ERROR))
+        elif how == "trailers":
+            connection.receive(head(stream, block(("x-trailer", "1")), END))
+        else:
+            connection.receive(head(stream))
+        back += given_back(frames_of, connection)
+    assert connection.streams == 0
+    assert back > CONNECTION_WINDOW // 2
+    assert not connection.closed
+
+
+def test_an_answer_that_fills_its_window_is_told_at_once(connection) -> None:
+    headers = block((":status", "502"))
+    (answer,) = connection.receive(head(1, headers) + data(1, bytes(16_384)) * (STREAM_WINDOW // 16_384))
+    assert (answer.status, len(answer.body), answer.broken) == (502, STREAM_WINDOW, "more than 256 KiB")
 
 
 def test_what_is_not_whole_is_never_given_back(connect, frames_of) -> None:

@@ -6,7 +6,7 @@ from dispatcher.model import Fate
 from dispatcher.protocol.http2 import frames
 from dispatcher.protocol.http2.connection import USUAL_STREAMS, Connection
 from dispatcher.protocol.http2.frames import ErrorCode, Setting
-from dispatcher.protocol.http2.streams import LATE, PATIENCE, Answered, Closed, Failed
+from dispatcher.protocol.http2.streams import EACH, LATE, PATIENCE, Answered, Closed, Failed
 
 HEADERS = ((b":method", b"POST"), (b":path", b"/"))
 SETTINGS = frames.frame(frames.SETTINGS, 0, 0)
@@ -190,7 +190,7 @@ def test_saying_goodbye_ends_what_is_under_way(connect, frames_of) -> None:
 def test_a_request_that_is_given_up_is_reset_and_heard_of_no_more(connect, frames_of) -> None:
     connection = connect()
     started(connection)
-    assert connection.cancel(1) is Fate.UNKNOWN
+    assert connection.cancel(1, "late") == Failed(1, Fate.UNKNOWN, "late")
     assert frames_of(connection.take()) == [(frames.RST_STREAM, 0, 1, b"\0\0\0\x08")]
     assert connection.receive(answer(1)) == []
 
@@ -209,7 +209,7 @@ def late_answer(stream: int) -> bytes:
 def test_a_thousand_late_answers_are_no_flood(connect) -> None:
     connection = connect({Setting.MAX_CONCURRENT_STREAMS: 2000})
     streams = started(connection, 1000)
-    assert {connection.cancel(stream) for stream in streams} == {Fate.UNKNOWN}
+    assert {connection.cancel(stream, "late").fate for stream in streams} == {Fate.UNKNOWN}
     assert connection.request(HEADERS, b"body") == 2001
     for stream in streams:
         assert connection.receive(late_answer(stream)) == []
@@ -223,7 +223,7 @@ def test_nor_are_those_of_many_rounds_between_which_others_were_answered(connect
     for _ in range(11):
         streams += started(connection, 99)
         for stream in streams[-99:]:
-            connection.cancel(stream)
+            connection.cancel(stream, "late")
         (number,) = started(connection)
         assert len(connection.receive(answer(number))) == 1
     assert connection.receive(b"".join(late_answer(stream) for stream in streams)) == []
@@ -233,14 +233,14 @@ def test_nor_are_those_of_many_rounds_between_which_others_were_answered(connect
 def test_what_goes_on_after_the_late_answers_is_a_flood(connect, frames_of) -> None:
     connection = connect()
     for stream in started(connection, 2):
-        connection.cancel(stream)
+        connection.cancel(stream, "late")
     answered, number = started(connection, 2)
     connection.receive(answer(answered))
     received = 0
     while not connection.closed:
         events = connection.receive(frames.frame(frames.DATA, 0, 1, b"x"))
         received += 1
-    assert received == PATIENCE + 2 * LATE + 1
+    assert received == PATIENCE + EACH + 2 * LATE + 1
     assert events[0] == Failed(
         number, Fate.UNKNOWN, "the server broke HTTP/2: a flood of frames on closed streams"
     )
@@ -249,6 +249,15 @@ def test_what_goes_on_after_the_late_answers_is_a_flood(connect, frames_of) -> N
         frames.GOAWAY,
         ErrorCode.ENHANCE_YOUR_CALM,
     )
+
+
+def test_a_server_may_give_back_every_window_before_it_answers(connect) -> None:
+    # RFC 9113, 6.9: one WINDOW_UPDATE for the stream and one for the connection, for each DATA frame.
+    connection = connect({Setting.MAX_CONCURRENT_STREAMS: 2 * PATIENCE})
+    streams = started(connection, 2 * PATIENCE)
+    for stream in streams:
+        assert connection.receive(frames.window_update(0, 4) + frames.window_update(stream, 4)) == []
+    assert len(connection.receive(b"".join(answer(stream) for stream in streams))) == 2 * PATIENCE
 
 
 def test_a_server_may_refuse_as_many_requests_as_there_are(connect) -> None:
@@ -306,12 +315,12 @@ def test_whoever_does_not_begin_with_settings_does_not_speak_http2(frames_of, fi
         (reset(99, 0), ErrorCode.PROTOCOL_ERROR),
         (frames.frame(frames.PUSH_PROMISE, 4, 1, bytes(4)), ErrorCode.PROTOCOL_ERROR),
         (frames.frame(frames.PRIORITY, 0, 0, bytes(5)), ErrorCode.PROTOCOL_ERROR),
-        (frames.frame(frames.PING, 0, 0, bytes(8)) * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
-        (SETTINGS * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
-        (frames.window_update(0, 1) * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
+        (frames.frame(frames.PING, 0, 0, bytes(8)) * (PATIENCE + EACH + 1), ErrorCode.ENHANCE_YOUR_CALM),
+        (SETTINGS * (PATIENCE + EACH + 1), ErrorCode.ENHANCE_YOUR_CALM),
+        (frames.window_update(0, 1) * (PATIENCE + EACH + 1), ErrorCode.ENHANCE_YOUR_CALM),
         (reset(1, 0) * (PATIENCE + 2), ErrorCode.ENHANCE_YOUR_CALM),
-        (frames.frame(77, 0, 0) * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
-        (goaway(1) * (PATIENCE + 1), ErrorCode.ENHANCE_YOUR_CALM),
+        (frames.frame(77, 0, 0) * (PATIENCE + EACH + 1), ErrorCode.ENHANCE_YOUR_CALM),
+        (goaway(1) * (PATIENCE + EACH + 1), ErrorCode.ENHANCE_YOUR_CALM),
     ],
 )
 def test_a_broken_rule_ends_the_connection_with_its_code(connect, frames_of, wrong: bytes, code) -> None:
@@ -336,7 +345,7 @@ def test_a_bad_priority_ends_only_its_stream(connect, frames_of) -> None:
 def test_a_window_dripped_byte_by_byte_is_a_flood(connect, frames_of) -> None:
     connection = connect({Setting.INITIAL_WINDOW_SIZE: 0})
     connection.request(HEADERS, bytes(200_000))
-    events = connection.receive(frames.window_update(1, 1) * (PATIENCE + 1))
+    events = connection.receive(frames.window_update(1, 1) * (PATIENCE + EACH + 1))
     assert isinstance(events[-1], Closed)
     assert events[0].fate is Fate.NOT_SENT
 

@@ -138,6 +138,6 @@ def test_a_settings_change_may_not_lift_a_window_beyond_its_limit(frames_of) -> 
 def test_what_is_given_up_waits_no_more(frames_of) -> None:
     sender = Sender(frames_of, initial=0)
     for _ in range(50):
-        sender.streams.cancel(sender.requests.start(HEADERS, b"b"))
+        sender.streams.cancel(sender.requests.start(HEADERS, b"b"), "late")
     assert not sender.streams.blocked
     assert not sender.streams.open

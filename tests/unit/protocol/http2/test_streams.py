@@ -4,7 +4,16 @@ import pytest
 
 from dispatcher.model import Fate
 from dispatcher.protocol.http2.frames import ErrorCode, PeerError
-from dispatcher.protocol.http2.streams import LATE, MOST_LATE, PATIENCE, Answered, Failed, Stream, Streams
+from dispatcher.protocol.http2.streams import (
+    EACH,
+    LATE,
+    MOST_LATE,
+    PATIENCE,
+    Answered,
+    Failed,
+    Stream,
+    Streams,
+)
 
 
 def with_stream(**state: object) -> tuple[Streams, Stream]:
@@ -41,10 +50,12 @@ def test_what_had_arrived_of_an_answer_is_told() -> None:
 
 
 def test_giving_up_says_what_is_known() -> None:
-    assert with_stream()[0].cancel(1) is Fate.UNKNOWN
-    assert with_stream(unsent=b"}")[0].cancel(1) is Fate.NOT_SENT
-    assert with_stream(unsent=b"}", status=200)[0].cancel(1) is Fate.UNKNOWN
-    assert with_stream()[0].cancel(5) is None
+    assert with_stream()[0].cancel(1, "late") == Failed(1, Fate.UNKNOWN, "late")
+    assert with_stream(unsent=b"}")[0].cancel(1, "late") == Failed(1, Fate.NOT_SENT, "late")
+    answered = with_stream(unsent=b"}", status=502, body=bytearray(b"<html>"))[0]
+    assert answered.cancel(1, "late") == Answered(1, 502, [], b"<html>", "late")
+    assert not answered.events
+    assert with_stream()[0].cancel(5, "late") is None
 
 
 @pytest.mark.parametrize("number", [0, 2, 3, 101])
@@ -58,10 +69,10 @@ def test_a_frame_for_what_was_never_open_is_an_error(number: int) -> None:
 def test_patience_ends_and_progress_restores_it() -> None:
     streams, _ = with_stream()
     for _ in range(3):
-        for _ in range(PATIENCE):
+        for _ in range(PATIENCE + EACH):
             streams.spend("things")
         streams.progress()
-    for _ in range(PATIENCE):
+    for _ in range(PATIENCE + EACH):
         streams.bear(1)
     with pytest.raises(PeerError) as caught:
         streams.spend("things")
@@ -80,7 +91,7 @@ def borne(streams: Streams) -> int:
 
 def test_what_we_reset_may_be_late_whatever_came_forward_since() -> None:
     streams, _ = with_stream()
-    streams.cancel(1)
+    streams.cancel(1, "late")
     streams.progress()
     assert borne(streams) == PATIENCE + LATE
     streams.progress()
@@ -91,7 +102,7 @@ def test_what_we_reset_may_be_late_whatever_came_forward_since() -> None:
 def test_late_frames_are_borne_for_every_way_of_a_reset(how: str) -> None:
     streams, stream = with_stream(unsent=b"}", status=200)
     if how == "cancelled":
-        streams.cancel(1)
+        streams.cancel(1, "late")
     elif how == "wrong":
         streams.fail(1, stream, ErrorCode.PROTOCOL_ERROR, "why")
     else:
@@ -110,5 +121,5 @@ def test_there_is_an_end_to_late_frames() -> None:
     streams, _ = with_stream()
     for _ in range(MOST_LATE):
         streams.open[1] = Stream(100)
-        streams.cancel(1)
+        streams.cancel(1, "late")
     assert borne(streams) == PATIENCE + MOST_LATE
