@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -29,10 +30,21 @@ BATCHES = 20
 BATCH = 500
 MESSAGES = BATCHES * BATCH
 
-READS = 3
-"""Most reads (XREADGROUP) a batch, those that find a lane empty included: one or two are usual."""
-COMMANDS = 2.2
-"""Most Redis commands a batch beside its reads and what is periodic: a grant and a settlement, in ten batches one more of each."""
+COMMANDS = 4
+"""Most Redis commands a batch of a backlog, periodic ones apart: reads that bring something, grants, settlements. Over each wire
+2.7 are usual while a read may bring two batches, and 3.1 where the worker is full and the next batch is read as one is settled."""
+ROOMY, FULL = 20_000, 2000
+"""The default of DISPATCHER_MAX_IN_FLIGHT, which all of these messages fit into, and one with room for three batches."""
+READS = {ROOMY: 14, FULL: BATCHES + 4}
+"""Most reads that bring something: 1,000 messages each, or a batch; 12 and up to 21 are usual. The first two ask for a few
+entries, since nothing is known of their size."""
+GRANTS = 2
+"""Most grants beside one a batch: a bucket that is new begins empty, and the first one is asked for again."""
+LOOKS = 4 * 50
+"""Most reads of lanes where nothing is left: each of the four every 5 ms, until the listener has it, too, who may be waiting at
+others for 250 ms. They come by the clock, mostly at the start and at the end; 10 to 50 are usual."""
+RACES = 4
+"""Most reads of lanes that the listener has: each may have been on its way as the listener began."""
 AOF_BYTES = 750
 """Most bytes of Redis's log that a message of about 300 bytes may need after it is in: read, settled, its outcome."""
 BATCH_HANDSHAKES = 4
@@ -66,6 +78,8 @@ SCRIPTS = {
     for file in files("dispatcher.queue").joinpath("scripts").iterdir()
     for script in [Script(file.name.removesuffix(".lua"))]
 }
+LANE = re.compile(r":jobs:(\w+)")
+COUNT = re.compile(r" COUNT (\d+) ")
 
 GOOGLES_STREAMS = 100
 NAME = b'{"name":"projects/demo-orchard-41/messages/0:1731000000222333%5f0e1d2c00000001"}'
@@ -218,7 +232,29 @@ def periodic(seconds: float) -> Counter[str]:
     return most
 
 
-async def watch(client: redis.asyncio.Redis, seen: Counter[str], ready: asyncio.Event) -> None:
+class Lanes:
+    """Tells apart the reader's reads, by what is left in each lane when they come."""
+
+    def __init__(self, **left: int) -> None:
+        self._left = Counter(left)
+        self._listened: set[str] = set()
+
+    def listen(self, command: str) -> None:
+        """The listener begins to wait."""
+        self._listened = set(LANE.findall(command))
+
+    def read(self, command: str) -> str:
+        """`read`: it brings something; `look`: it finds nothing; `listened`: nothing that the listener would not have told."""
+        [lane] = LANE.findall(command)
+        if lane in self._listened:
+            return "listened"
+        if self._left[lane] <= 0:
+            return "look"
+        self._left[lane] -= int(COUNT.search(command)[1])
+        return "read"
+
+
+async def watch(client: redis.asyncio.Redis, seen: Counter[str], lanes: Lanes, ready: asyncio.Event) -> None:
     """Count what clients send until one says ECHO; scripts by their names."""
     async with client.monitor() as monitor:
         ready.set()
@@ -234,14 +270,18 @@ async def watch(client: redis.asyncio.Redis, seen: Counter[str], ready: asyncio.
                 name = SCRIPTS.get(rest[0], "other script")
             elif name == "xreadgroup" and " BLOCK " in found["command"]:
                 name = "listen"
+                lanes.listen(found["command"])
+            elif name == "xreadgroup":
+                name = lanes.read(found["command"])
             elif name == "xrange" and ":outcomes " in found["command"]:
                 continue  # this test's own
             seen[name] += 1
 
 
+@pytest.mark.parametrize("room", [ROOMY, FULL])
 @pytest.mark.parametrize("wire", ["batch", "v1-h2"])
 async def test_a_batch_takes_few_redis_commands_and_a_message_little_of_the_log(
-    served, desk, fcm, server, wire
+    served, desk, fcm, server, wire, room
 ):
     before = (await desk.redis.info("persistence"))["aof_current_size"]
     seen: Counter[str] = Counter()
@@ -249,10 +289,10 @@ async def test_a_batch_takes_few_redis_commands_and_a_message_little_of_the_log(
     ready = asyncio.Event()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    watching = asyncio.create_task(watch(client, seen, ready))
+    watching = asyncio.create_task(watch(client, seen, Lanes(normal=MESSAGES), ready))
     await ready.wait()
     # A worker that stumbles on a busy machine must not close its batches half full for that.
-    worker = await served(wire, quota_per_minute=100_000_000, linger_ms=1000)
+    worker = await served(wire, quota_per_minute=100_000_000, linger_ms=1000, max_in_flight=room)
 
     await all_settled(desk, fcm)
 
@@ -262,13 +302,17 @@ async def test_a_batch_takes_few_redis_commands_and_a_message_little_of_the_log(
     written = (await desk.redis.info("persistence"))["aof_current_size"] - before
     sent = await worker.face.metric("batch_messages_count")
     assert BATCHES <= sent <= BATCHES + 4
-    assert seen["settle"] == sent
     # The text of a script goes to Redis once, when it does not know it.
     assert seen.pop("eval", 0) <= len(SCRIPTS)
     by_the_clock = periodic(loop.time() - began)
     often = {name: seen.pop(name, 0) for name in by_the_clock}
     assert {name: count for name, count in often.items() if count > by_the_clock[name]} == {}
-    assert seen.pop("xreadgroup") <= READS * sent
+    assert seen.pop("look", 0) <= LOOKS
+    assert seen.pop("listened", 0) <= RACES
+    assert seen.keys() == {"read", "grant", "settle"}
+    assert seen["read"] <= READS[room]
+    assert seen["settle"] == sent
+    assert seen["grant"] <= sent + GRANTS
     assert seen.total() <= COMMANDS * sent, seen
     assert written <= AOF_BYTES * MESSAGES, written / MESSAGES
 
