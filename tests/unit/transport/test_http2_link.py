@@ -149,6 +149,33 @@ async def test_asked_as_often_as_it_may_be_it_takes_nothing_new_in_silence(wire)
     assert wire.link.room == 10
 
 
+async def test_between_two_answers_it_is_asked_twice_at_most_and_after_10_s_of_silence_takes_nothing_new(
+    wire,
+) -> None:
+    # In figures, and not by the limits' names: a third PING without data is abuse to gRPC's servers.
+    start(wire, 1)
+    for _ in range(5):
+        pass_by(wire, 9)
+        assert wire.link.room == 9
+        wire.link._look()
+        wire.speak()
+    assert wire.pings == 2
+    pass_by(wire, 11)
+    assert wire.link.room == 0
+    wire.answer(*wire.whole)
+    assert wire.link.room == 10
+
+
+async def test_at_rest_it_is_asked_twice_at_most_between_two_answers(wire) -> None:
+    for _ in range(5):
+        pass_by(wire, 11)
+        wire.link.wake()
+        if wire.link.gone:
+            break
+        wire.speak()
+    assert (wire.pings, wire.link.gone) == (2, True)
+
+
 async def test_past_its_age_it_takes_nothing_new_and_closes_after_the_last_answer(wire) -> None:
     call = start(wire, 2)
     wire.link._old_at -= 2 * Patience().age_s
