@@ -20,7 +20,9 @@ import os
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,7 +202,6 @@ def main() -> None:
     ]
     if missing:
         raise SystemExit(f"not installed (make bench-peers): {', '.join(missing)}")
-    rounds: dict[str, list[dict[str, float]]] = {}
     wires = {peer.name: peer.wire for peer in peers} | {f"worker, {case.wire}": case.wire for case in cases}
     with ExitStack() as stack:
         store = stack.enter_context(EmbeddedRedis())
@@ -208,11 +209,15 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         keys = {False: write_key(folder / "tls.json", tls.url), True: write_key(folder / "plain.json", plain)}
         grounds = Grounds(store, plain, tls, keys)
+        runs: dict[str, Callable[[], dict[str, float]]] = {
+            **{f"worker, {case.wire}": partial(run_ours, case, grounds) for case in cases},
+            **{peer.name: partial(run_peer, peer, grounds) for peer in peers},
+        }
+        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
         for number in range(asked.rounds):
-            for case in cases:
-                rounds.setdefault(f"worker, {case.wire}", []).append(run_ours(case, grounds))
-            for peer in peers:
-                rounds.setdefault(peer.name, []).append(run_peer(peer, grounds))
+            # There and back again: nobody is always the first, or always after the same one.
+            for name in list(runs) if number % 2 == 0 else reversed(runs):
+                rounds[name].append(runs[name]())
             for name, found in rounds.items():
                 last = found[-1]
                 print(

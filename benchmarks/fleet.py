@@ -76,6 +76,7 @@ def outage(workers: int, projects: int, seed: int) -> dict[str, Any]:
         "most_a_minute": round(max(fleet.service.most_in(name, 60) for name in names) / per_minute, 3),
         "rate_after": round(sum(after) / len(after), 3),
         "ended": ended,
+        "waiting": sum(len(job.values) for queue in fleet.queues.values() for _, _, job in queue.delayed),
         "use": [
             round(sum(fleet.service.between(name, at, at + 1) for name in names) / rate / projects, 3)
             for at in range(int(until))

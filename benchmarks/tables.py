@@ -168,8 +168,9 @@ def fleet(figures: Row) -> str:
         text += (
             f"\nAn outage of {row['outage_s']:g} s for all of {row['projects']} projects and {row['workers']} workers: in "
             f"the worst second after it {row['peak_second_after']:.2f} of the rate (before it {row['peak_second_before']:.2f}), in the worst minute "
-            f"{row['most_a_minute']:.2f} of the quota; {row['rate_after']:.2f} of the rate from 5 s after it on; of "
-            f"{sum(ended.values()):,} messages {ended.get('failed', 0):,} ended as `failed`.\n"
+            f"{row['most_a_minute']:.2f} of the quota; {row['rate_after']:.2f} of the rate from 5 s after it on. Four and a "
+            f"half minutes after it {ended['accepted']:,} messages were accepted, {ended.get('failed', 0):,} had failed, and "
+            f"{row['waiting']:,} waited for a retry.\n"
         )
     for row in figures["throttled"]:
         text += (

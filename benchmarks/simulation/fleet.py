@@ -15,11 +15,12 @@ class Fleet:
     Args:
         workers: how many.
         projects: how many.
-        messages: of each project, all waiting from the start.
+        messages: of each project.
         seed: of all chance.
         per_minute: quota of each project, as configured.
         cost_s: seconds of a worker's processor that a message takes.
         use: QUOTA_USE.
+        a_second: messages that producers put in a second, for each project; None: all wait from the start.
         granted: what FCM grants each project a minute; None: what is configured.
         grain: tokens in a job.
         troubles: what goes wrong.
@@ -32,12 +33,14 @@ class Fleet:
 
     def __init__(
         self, workers: int, projects: int, messages: int, *, seed: int, per_minute: int, cost_s: float,
-        use: float = 0.9, granted: int | None = None, grain: int = 250, troubles: tuple[Trouble, ...] = (),
+        use: float = 0.9, a_second: float | None = None, granted: int | None = None, grain: int = 250, troubles: tuple[Trouble, ...] = (),
     ) -> None:  # fmt: skip
         self.clock = Clock()
         self.service = Service(Random(seed), START, granted or per_minute, troubles)
         self._messages = messages * projects
-        self.queues = {name: Queue(name, messages, grain) for name in (f"p{n}" for n in range(projects))}
+        self.queues = {
+            name: Queue(name, messages, grain, a_second) for name in (f"p{n}" for n in range(projects))
+        }
         self._workers = [
             SimulatedWorker(
                 f"w{number}", self.clock, self.service, self.queues, Random(seed * 1000 + number + 1),

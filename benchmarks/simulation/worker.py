@@ -25,7 +25,7 @@ from dispatcher.policy.retries import RetryBudget
 from dispatcher.policy.room import Room
 from dispatcher.policy.settle import Rules, decide, next_state
 
-from .clock import Clock
+from .clock import START, Clock
 from .service import Service
 from .shared import Shared
 
@@ -44,6 +44,12 @@ EXPIRY_S = 86_400.0
 class Queue:
     """What Redis has of one project.
 
+    Args:
+        project: whose it is.
+        messages: in all.
+        grain: of them a job.
+        a_second: messages that producers put in a second; None: all are there from the start.
+
     Attributes:
         left: messages of the lane that nobody has read.
         delayed: (due, number, job): jobs that wait for their time.
@@ -53,7 +59,7 @@ class Queue:
         asks: times that quota was asked for.
     """
 
-    def __init__(self, project: str, messages: int, grain: int) -> None:
+    def __init__(self, project: str, messages: int, grain: int, a_second: float | None = None) -> None:
         self.project = project
         self.left = messages
         self.delayed: list[tuple[float, int, Job]] = []
@@ -62,6 +68,7 @@ class Queue:
         self.settled = 0
         self.asks = 0
         self._grain = grain
+        self._messages, self._a_second = messages, a_second
         self._numbers = count()
 
     def delay(self, job: Job, due: float) -> None:
@@ -76,7 +83,14 @@ class Queue:
     def waiting(self, now: float) -> list[str]:
         """Streams that have something."""
         due = ["due"] if self.delayed and self.delayed[0][0] <= now else []
-        return [*due, "normal"] if self.left else due
+        return [*due, "normal"] if self._here(now) else due
+
+    def _here(self, now: float) -> int:
+        """Messages of the lane that are there by now: whole jobs."""
+        if self._a_second is None:
+            return self.left
+        put_in = int((now - START) * self._a_second) // self._grain * self._grain
+        return min(self.left, put_in - (self._messages - self.left))
 
     def read(self, stream: str, most: int, now: float) -> list[Job]:
         """Jobs of at most so many messages, at least one."""
@@ -87,8 +101,8 @@ class Queue:
                 if not self.delayed or self.delayed[0][0] > now:
                     break
                 job = msgspec.structs.replace(heappop(self.delayed)[2], stream="due")
-            elif self.left:
-                size = min(self._grain, self.left, most)
+            elif here := self._here(now):
+                size = min(self._grain, here, most)
                 self.left -= size
                 job = self._new(size, now)
             else:
@@ -238,7 +252,7 @@ class SimulatedWorker:
         else:
             place.concurrency.succeeded()
         place.budget.sent(now, sum(len(job.values) for job in batch.jobs if not job.sends))
-        extra = place.budget.delay(now)
+        extra = place.budget.delay(now, self._chance.random())
         if error is None:
             place.queue.end("accepted", batch.size)
             if place.probing:

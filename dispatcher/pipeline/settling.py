@@ -302,7 +302,7 @@ class Settling:
             sent if batch.stream != "due" else sum([len(job.values) for job in batch.jobs if not job.sends])
         )
         project.budget.sent(loop_now, first)
-        context.extra_delay = project.budget.delay(loop_now)
+        context.extra_delay = project.budget.delay(loop_now, random.random())  # noqa: S311 - spreads load, guards nothing
 
     def _plan_retries(
         self, project: Project, conclusion: Conclusion, context: Context, loop_now: float

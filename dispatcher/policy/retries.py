@@ -39,11 +39,16 @@ class RetryBudget:
         """Book a batch's first attempts; retries among its messages were booked when they were planned."""
         _add(self._first, self._bucket(now), first_attempts)
 
-    def delay(self, now: float) -> float:
-        """Seconds that retries decided now have to wait beyond their backoff; 0: the budget has room."""
+    def delay(self, now: float, chance: float = 0.0) -> float:
+        """Seconds that retries decided now have to wait beyond their backoff; 0: the budget has room.
+
+        Args:
+            now: loop clock.
+            chance: uniform in [0, 1), another one for each batch: the buckets of all workers of a host begin at once.
+        """
         bucket = self._bucket(now)
         free = self._next_free(bucket)
-        return 0.0 if free == bucket else min(FARTHEST, free * self._width - now)
+        return 0.0 if free == bucket else min(FARTHEST, (free + chance) * self._width - now)
 
     def plan(self, now: float, retries: int) -> None:
         """Book retries that were given `delay(now)`; one call a batch."""

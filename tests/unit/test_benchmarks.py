@@ -134,6 +134,34 @@ def test_what_is_compared_runs_close_together(script):
         assert cases.index((wire, 1_000_000, 0.0, 1)) - cases.index((wire, 10_000, 0.0, 1)) <= 2
 
 
+def test_what_is_published_is_of_everyone_in_as_many_rounds_as_it_says(script):
+    comparison = script("comparison")
+    ours = [f"worker, {case.wire}" for case in comparison.WORKERS]
+    rows = json.loads((FOLDER / "results" / "peers.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == [*ours, *(peer.name for peer in comparison.PEERS)]
+    assert {row["rounds"] for row in rows} == {5}
+    for name in ("pipeline", "latency"):
+        assert {
+            row["rounds"] for row in json.loads((FOLDER / "results" / f"{name}.json").read_text())["rows"]
+        } == {3}
+
+
+def test_latency_is_measured_on_both_lanes_at_all_rates_and_its_figures_are_medians(script):
+    latency = script("latency")
+    cases = latency.cases(list(latency.RATES), None, latency.BULK_JOBS)
+    for wire, rates in latency.RATES.items():
+        assert [case.lane for case in cases if case.wire == wire].count("high") == 1
+        assert {case.rate for case in cases if case.wire == wire and case.lane == "normal"} >= set(rates)
+    assert latency.percentiles([float(wait) for wait in range(1000)]) == {
+        "p50": 500,
+        "p99": 990,
+        "p99.9": 999,
+    }
+    rounds = [{"messages": 9.0, "p99": wait, "generator_behind_ms": wait} for wait in (30.0, 40.0, 90.0)]
+    row = latency.row_of(cases[0], rounds)
+    assert (row["p99"], row["generator_behind_ms"]) == (40.0, 90.0)
+
+
 def test_memory_is_measured_with_every_wire_kind_and_crowd_at_every_server(script):
     memory = script("memory")
     for wire in memory.WIRES:

@@ -50,6 +50,17 @@ def test_a_shared_outage_ends_without_a_herd():
         assert it.service.between(project, 60, 200) >= 0.95 * RATE * 140
 
 
+def test_an_outage_below_the_quota_is_borne_by_retries_that_come_apart():
+    """Where the quota would let through three times as much, only backoff and the retry budget hold back."""
+    load = RATE / 3
+    it = fleet(2, projects=1, a_second=load, grain=10, troubles=(Trouble(20, 50),))
+    it.run(500)
+    assert it.service.between("p0", 20, 50) <= 1.25 * 30 * load
+    assert it.service.most_in("p0", 10, 50) <= 2.2 * 10 * load
+    assert set(it.queues["p0"].ended) == {"accepted"}
+    assert not it.queues["p0"].delayed
+
+
 def test_a_project_that_is_granted_less_than_was_configured_is_hardly_refused():
     it = fleet(projects=1, granted=QUOTA // 2)
     it.run(400)

@@ -32,6 +32,14 @@ def test_what_does_not_fit_waits_until_the_window_has_slid_on():
     assert budget.delay(1060.0) == 0.0
 
 
+def test_what_waits_for_the_same_room_does_not_come_back_at_once():
+    budget = RetryBudget()
+    budget.sent(1000.0, 500)
+    budget.plan(1000.0, 100)
+    assert [budget.delay(1000.0, chance) for chance in (0.0, 0.5, 0.75)] == [60.0, 62.5, 63.75]
+    assert budget.delay(1060.0, 0.9) == 0.0
+
+
 def test_more_first_attempts_make_more_room():
     budget = RetryBudget()
     budget.plan(1000.0, 10)
@@ -70,17 +78,23 @@ def test_nothing_planned_is_nothing_booked():
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 20), st.integers(0, 500), st.integers(0, 100)), min_size=1, max_size=60)
+    st.lists(
+        st.tuples(
+            st.floats(0, 20), st.integers(0, 500), st.integers(0, 100), st.floats(0, 1, exclude_max=True)
+        ),
+        min_size=1,
+        max_size=60,
+    )
 )
 def test_no_window_holds_more_than_its_allowance_and_one_batch(batches):
     budget = RetryBudget()
     now = 1000.0
     first, planned = [], []
-    for passed, firsts, retries in batches:
+    for passed, firsts, retries, chance in batches:
         now += passed
         budget.sent(now, firsts)
         first.append((now, firsts))
-        wait = budget.delay(now)
+        wait = budget.delay(now, chance)
         assert 0.0 <= wait <= 3600.0
         budget.plan(now, retries)
         allowance = max(10, 0.2 * sum(n for at, n in first if at > now - 65))
