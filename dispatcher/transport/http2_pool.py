@@ -235,6 +235,7 @@ class Http2Pool:
     async def _open(self) -> None:
         """Open one connection; if none is to be had at all, tell those who wait."""
         rest_s = OPEN_EVERY_S
+        asking = self._http11  # what was begun before the server asked for HTTP/1.1 says nothing against it
         try:
             link = await connect(self._place, lambda: Link(self._pump, self._patience))
         except Http11Only:
@@ -248,7 +249,8 @@ class Http2Pool:
             if self._http11:
                 self._ask_later()
         else:
-            self._http11 = False
+            if asking:
+                self._http11 = False
             self.opened += 1
             self._links.append(link)
             self._pump()

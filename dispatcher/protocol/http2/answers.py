@@ -79,7 +79,7 @@ class Answers:
             state.body += payload
             if state.size == STREAM_WINDOW:
                 # It could wait for a window only: what came of it is told now, and not after the timeout.
-                streams.give_up(number, state, f"more than {STREAM_WINDOW >> 10} KiB")
+                streams.give_up(number, state, f"{STREAM_WINDOW >> 10} KiB or more")
             streams.progress()
         else:
             streams.spend("DATA frames with nothing in them")

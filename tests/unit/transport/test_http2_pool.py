@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from h2.errors import ErrorCodes
 
 from dispatcher.model import Fate
+from dispatcher.transport import http2_pool
 from dispatcher.transport.http2_call import Call
 from dispatcher.transport.http2_connect import Place
 from dispatcher.transport.http2_link import WAKES_WITHIN_S, Patience
@@ -66,6 +68,32 @@ async def test_where_there_is_no_room_one_connection_is_opened_and_no_second_bes
     begin(pool, 4)
     assert opening is not None
     assert pool._opening is opening
+
+
+async def test_what_was_being_opened_when_the_server_asked_for_http1_changes_nothing(
+    pool, joined, wired, monkeypatch
+) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+    later = wired(pool._pump)
+    later.speak()
+
+    async def connect(*_: object):
+        begun.set()
+        await gate.wait()
+        return later.link
+
+    monkeypatch.setattr(http2_pool, "connect", connect)
+    monkeypatch.setattr(http2_pool, "OPEN_EVERY_S", 0.0)
+    first = joined(streams=1)
+    begin(pool, 4)
+    opening = pool._opening
+    await begun.wait()
+    first.h2.reset_stream(first.whole[0], ErrorCodes.HTTP_1_1_REQUIRED)
+    first.speak()
+    assert pool.lacks_http2()
+    gate.set()
+    await opening
+    assert (pool.opened, pool.lacks_http2()) == (1, True)
 
 
 async def test_no_more_connections_than_there_may_be(pool, joined) -> None:

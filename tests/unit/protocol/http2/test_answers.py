@@ -245,7 +245,7 @@ def test_the_window_is_given_back_however_answers_end(connect, frames_of, how: s
 def test_an_answer_that_fills_its_window_is_told_at_once(connection) -> None:
     headers = block((":status", "502"))
     (answer,) = connection.receive(head(1, headers) + data(1, bytes(16_384)) * (STREAM_WINDOW // 16_384))
-    assert (answer.status, len(answer.body), answer.broken) == (502, STREAM_WINDOW, "more than 256 KiB")
+    assert (answer.status, len(answer.body), answer.broken) == (502, STREAM_WINDOW, "256 KiB or more")
 
 
 def test_what_is_not_whole_is_never_given_back(connect, frames_of) -> None:
