@@ -277,12 +277,14 @@ async def test_retries_of_a_full_redis_are_drained_too(stage: Stage, close):
     stage.freeze(worker)
     info = await client.info("memory")
     await client.config_set("maxmemory", info["used_memory"] - (64 << 10))
+    # What Redis frees meanwhile (buffers, garbage of scripts) may be more than that.
     with pytest.raises(redis.exceptions.OutOfMemoryError):
-        await stage.produce(1)
+        while True:
+            await stage.produce(1)
     stage.thaw(worker)
     await stage.settled()
     found = await close(stage)
-    assert found["sends"] == 1300
+    assert found["sends"] == found["messages"] + 300
 
 
 async def idle(worker) -> bool:
