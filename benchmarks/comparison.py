@@ -82,7 +82,7 @@ PEERS = (
     Peer("saq 0.26", "saq", PYTHON / "saq", "queue", 2_000),
     Peer("taskiq-redis 1.2", "taskiq", PYTHON / "taskiq", "queue", 2_000),
 )
-WORKERS = (Case("batch", 100_000), Case("v1-h2", 50_000), Case("v1", 50_000))
+WORKERS = (Case("batch", 100_000), Case("v1-h2", 100_000), Case("v1", 50_000))
 
 
 class Grounds(NamedTuple):
