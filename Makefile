@@ -7,7 +7,7 @@
 # make flat    MESSAGES=10000000 through one worker: memory must stay what it was
 # make interop clients that we did not write, each in an environment of its own, against the emulator
 # make ops     image, chart, alert rules and dashboards, with helm, promtool and a real Prometheus
-# make bench   all benchmarks, tables and plots: 30 minutes; QUICK=1 a few, published figures stay (bench-tables: only these)
+# make bench   all benchmarks, tables and plots: 33 minutes; QUICK=1 a few, published figures stay (bench-tables: only these)
 # make fuzz    a million wrong inputs for the decoders (SEED=7 for others)
 # make docs    the README's tables and the JSON schemas, from the code
 #
