@@ -277,14 +277,18 @@ async def test_retries_of_a_full_redis_are_drained_too(stage: Stage, close):
     stage.freeze(worker)
     info = await client.info("memory")
     await client.config_set("maxmemory", info["used_memory"] - (64 << 10))
-    # What Redis frees meanwhile (buffers, garbage of scripts) may be more than that.
     with pytest.raises(redis.exceptions.OutOfMemoryError):
-        while True:
-            await stage.produce(1)
+        await produce_without_end(stage)
     stage.thaw(worker)
     await stage.settled()
     found = await close(stage)
     assert found["sends"] == found["messages"] + 300
+
+
+async def produce_without_end(stage: Stage) -> None:
+    """What Redis frees meanwhile (buffers, garbage of scripts) may be more than it is said to lack."""
+    while True:
+        await stage.produce(1)
 
 
 async def idle(worker) -> bool:
