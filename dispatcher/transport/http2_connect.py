@@ -69,14 +69,19 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
     """
     limit = asyncio.timeout(CONNECT_TIMEOUT_S)
     link: Link | None = None
-    joined = False
     try:
         async with limit:
             link = await _open(place, new_link)
-            if reason := await link.ready:
-                if link.http11:
-                    raise Http11Only
+            try:
+                reason = await link.ready
+            except BaseException:
+                link.abort("given up")  # whatever it is by now: nobody else has it
+                raise
+            if reason and link.http11:
+                raise Http11Only
+            if reason:
                 raise ConnectionError(reason)
+            return link
     except ssl.SSLCertVerificationError as error:
         raise ConnectionError(
             f"the certificate of {place.host}:{place.port} is not trusted ({error.verify_message}); see DISPATCHER_CA_FILE"
@@ -92,12 +97,6 @@ async def connect(place: Place, new_link: Callable[[], Link]) -> Link:
         what = "connection" if link is None else "SETTINGS of HTTP/2"
         how = f" through the proxy {place.route.proxy_address}" if place.route.proxy else ""
         raise TimeoutError(f"no {what}{how} within {CONNECT_TIMEOUT_S:g} s") from None
-    else:
-        joined = True
-        return link
-    finally:
-        if link is not None and not joined:
-            link.abort("given up")  # whatever it is by now: nobody else has it
 
 
 async def _open(place: Place, new_link: Callable[[], Link]) -> Link:

@@ -331,6 +331,49 @@ def emulator(running_emulator: Emulator) -> Emulator:
 
 
 @pytest.fixture
+def listen(certificate):
+    """`async with listen(serve, alpn=["h2"]) as port`: a TLS server; [] it knows no ALPN; None: no TLS."""
+
+    @asynccontextmanager
+    async def start(serve, *, alpn: list[str] | None):
+        tasks: set[asyncio.Task[None]] = set()
+        writers: list[asyncio.StreamWriter] = []
+
+        async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.add(asyncio.current_task())
+            writers.append(writer)
+            try:
+                await serve(reader, writer)
+            except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
+                pass
+            except asyncio.CancelledError:
+                pass
+            finally:
+                writer.close()
+
+        context = None
+        if alpn is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.cert, certificate.key)
+            if alpn:
+                context.set_alpn_protocols(alpn)
+        server = await asyncio.start_server(guarded, "127.0.0.1", 0, ssl=context)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            for writer in writers:
+                writer.transport.abort()
+            if tasks:
+                await asyncio.wait(tasks)
+            await server.wait_closed()
+
+    return start
+
+
+@pytest.fixture
 async def http2_to(certificate):
     """`http2_to(url, observe, ...)`: an `Http2Transport` with a pool of its own, closed at the end."""
     made = []

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from h2.config import H2Configuration
@@ -19,28 +19,6 @@ from dispatcher.transport.http2_link import Link, Patience
 from dispatcher.transport.route import DIRECT
 
 ANSWER = b'{"name":"projects/demo/messages/0:1"}'
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
-    """A server without TLS; its port."""
-    writers = []
-
-    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        with suppress(ConnectionError):
-            await serve(reader, writer)
-        writer.close()
-
-    server = await asyncio.start_server(guarded, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
 
 
 async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,8 +61,8 @@ def silent(port: int) -> Iterator[str]:
         yield "127.0.0.2"
 
 
-async def test_a_silent_address_does_not_use_up_the_time_of_the_next(send, monkeypatch) -> None:
-    async with listening(accept) as port:
+async def test_a_silent_address_does_not_use_up_the_time_of_the_next(listen, send, monkeypatch) -> None:
+    async with listen(accept, alpn=None) as port:
         with silent(port) as nobody:
             loop = asyncio.get_running_loop()
             resolve = loop.getaddrinfo
@@ -100,18 +78,18 @@ async def test_a_silent_address_does_not_use_up_the_time_of_the_next(send, monke
     assert errors == []
 
 
-async def test_a_server_that_asks_for_http1_with_its_first_words_gets_it(send) -> None:
+async def test_a_server_that_asks_for_http1_with_its_first_words_gets_it(listen, send) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(frames.settings({}) + frames.goaway(0, ErrorCode.HTTP_1_1_REQUIRED))
         await reader.read(-1)
 
-    async with listening(serve) as port:
+    async with listen(serve, alpn=None) as port:
         transport, errors = await send(f"http://127.0.0.1:{port}", 1, only=False)
     assert transport.lacks_http2()
     assert errors == ["not sent: the server does not speak HTTP/2"]
 
 
-async def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed(listen) -> None:
     links = []
 
     class Hasty(Link):
@@ -122,7 +100,7 @@ async def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
             links.append(self)
             connecting.cancel()
 
-    async with listening(accept) as port:
+    async with listen(accept, alpn=None) as port:
         place = Place("127.0.0.1", port, None, DIRECT)
         connecting = asyncio.create_task(connect(place, lambda: Hasty(lambda: None, Patience())))
         with pytest.raises(asyncio.CancelledError):
@@ -131,15 +109,17 @@ async def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
         await links[0].ended
 
 
-async def test_one_connection_is_opened_after_the_other_with_a_pause(send, monkeypatch) -> None:
+async def test_one_connection_is_opened_after_the_other_with_a_pause(listen, send, monkeypatch) -> None:
     monkeypatch.setattr(http2_pool, "OPEN_EVERY_S", 3600.0)
-    async with listening(accept) as port:
+    async with listen(accept, alpn=None) as port:
         transport, errors = await send(f"http://127.0.0.1:{port}", 50, links=10)
     assert errors == []
     assert transport.pool.opened == 1
 
 
-async def test_where_no_more_connections_are_to_be_had_there_is_a_pause_too(send, monkeypatch) -> None:
+async def test_where_no_more_connections_are_to_be_had_there_is_a_pause_too(
+    listen, send, monkeypatch
+) -> None:
     monkeypatch.setattr(http2_pool, "OPEN_EVERY_S", 0.0)
     monkeypatch.setattr(http2_pool, "REST_S", 3600.0)
     tries = []
@@ -152,7 +132,7 @@ async def test_where_no_more_connections_are_to_be_had_there_is_a_pause_too(send
             return
         await accept(reader, writer)
 
-    async with listening(serve) as port:
+    async with listen(serve, alpn=None) as port:
         transport, errors = await send(f"http://127.0.0.1:{port}", 50, links=10)
         await refused.wait()
         assert errors == []
